@@ -1,0 +1,72 @@
+# `make demo` and `make test` do all the set-up themselves.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# the steps of a target share the environment and the machine's cores
+.NOTPARALLEL:
+
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help setup setup-tests demo test test-unit test-real lint format bench lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv with the locked packages, find or install STAR
+	@envs/setup.sh
+
+setup-tests:
+	@envs/setup.sh --tests
+
+# the last file that the simulator writes
+demo/truth/parameters.json: $(wildcard tests/demo/simulate*.py)
+	@echo "simulating reads into demo/"
+	@python tests/demo/simulate.py demo --size demo
+
+demo: setup ## run the workflow on simulated reads and compare with what was planted
+	@$(MAKE) --no-print-directory demo/truth/parameters.json
+	@snakemake --cores $(CORES) --directory demo
+	@python tests/demo/planted_found.py demo
+
+test: lint ## run all checks: format, lint, unit, dry-run and end-to-end tests
+	@pytest tests -rs
+
+test-unit: setup-tests ## run the quick tests of the scripts alone
+	@pytest tests/unit
+
+test-real: setup-tests ## run the tests on real reads: make test-real REAL_DATA=folder
+	@test -d "$(REAL_DATA)" || { echo "name the folder of the data: make test-real REAL_DATA=folder" >&2; exit 2; }
+	@REAL_DATA="$(REAL_DATA)" pytest tests/real -rs
+
+lint: setup-tests ## check the format and the style of all code
+	@snakefmt --check Snakefile rules
+	@ruff check
+	@ruff format --check
+	@shfmt --diff --indent 2 --case-indent envs/setup.sh .ci/run
+
+format: setup-tests ## bring all code into its format
+	@snakefmt Snakefile rules
+	@ruff check --fix
+	@ruff format
+	@shfmt --write --indent 2 --case-indent envs/setup.sh .ci/run
+
+bench: demo ## run the demo and print what each rule cost
+	@find demo/benchmarks -name '*.tsv' -exec awk -F '\t' ' \
+	  FNR == 1 { for (i = 1; i <= NF; i++) column[$$i] = i; next } \
+	  { rule = $$column["rule_name"]; jobs[rule]++; \
+	    wall[rule] += $$column["s"]; cpu[rule] += $$column["cpu_time"]; \
+	    if ($$column["max_rss"] + 0 > rss[rule]) rss[rule] = $$column["max_rss"] + 0 } \
+	  END { row = "%-18s %5s %8s %8s %11s\n"; \
+	    printf row, "rule", "jobs", "wall_s", "cpu_s", "max_rss_mb"; \
+	    for (rule in jobs) printf row, rule, jobs[rule], wall[rule], cpu[rule], int(rss[rule]) \
+	  }' {} + | { IFS= read -r header; echo "$$header"; sort -k 4,4nr; }
+
+lock: ## write the locks anew from the .in files: make lock [UPGRADE=1]
+	@envs/setup.sh --lock $(if $(UPGRADE),--upgrade)
+
+clean: ## remove .venv, the demo and what the tools keep
+	@rm -rf .venv demo .snakemake .ruff_cache .pytest_cache tests/.pytest_cache
+	@find scripts tests -name __pycache__ -prune -exec rm -rf {} +
