@@ -1,0 +1,27 @@
+"""reads2cells: raw single-cell RNA-seq reads to annotated clusters and conclusions."""
+
+from snakemake.utils import min_version
+
+min_version("9.20.0")
+
+
+include: "rules/common.smk"
+include: "rules/reference.smk"
+include: "rules/reads.smk"
+include: "rules/count.smk"
+include: "rules/cells.smk"
+include: "rules/clusters.smk"
+include: "rules/annotate.smk"
+include: "rules/compare.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    """Everything a user asks for: the report, the object, the tables behind them."""
+    default_target: True
+    input:
+        "results/report/report.html",
+        "results/report/reads2cells.h5ad",
+        "results/report/manifest.json",
+        quality_reports(),
+    localrule: True

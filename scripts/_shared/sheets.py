@@ -1,0 +1,318 @@
+"""The two sheets: read as text, checked, turned into rows by sample.
+
+Every error names sheet, row (the line in the file), column and remedy.
+"""
+
+import csv
+import difflib
+import gzip
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from _shared.logs import UserError
+
+SHORTEST_FASTQ_BYTES = 1000
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheets:
+    """Samples by name, and the read pairs of each sample in the order of the sheet."""
+
+    samples: dict[str, Row]
+    reads: dict[str, list[Row]]
+    chemistries: dict[str, str]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `" (did you mean 'x'?)"` for a near miss, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def read_sheet(
+    path: str, *, schema: dict, more_columns: Iterable[str] = ()
+) -> list[Row]:
+    """Return the rows of a tab-separated sheet, each with its line number as `_line`.
+
+    Parameters
+    ----------
+    path
+        The sheet; lines that are empty or start with `#` are skipped.
+    schema
+        JSON schema of a row; its `properties` are the known columns.
+    more_columns
+        Further columns allowed.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is not tab-separated, or a row does not fit the schema.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; create the sheet or mend the config.")
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8 text ({error.reason}); save it as tab-separated text."
+        ) from None
+    lines = [
+        (number, line)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and not line.startswith("#")
+    ]
+    if not lines:
+        raise UserError(f"{path}: the sheet is empty; it needs a header line.")
+    header = [name.strip() for name in lines[0][1].split("\t")]
+    _check_header(
+        path, lines[0], header, schema, {*schema["properties"], *more_columns}
+    )
+    fields = csv.reader((line for _, line in lines[1:]), delimiter="\t")
+    return [
+        _checked_row(path, number, header, values, schema)
+        for (number, _), values in zip(lines[1:], fields, strict=True)
+    ]
+
+
+def _check_header(path, first, header, schema, known) -> None:
+    number, line = first
+    if len(header) == 1 and "," in line:
+        raise UserError(
+            f"{path} row {number}: columns are separated by commas; use tabs."
+        )
+    for name in header:
+        if name not in known:
+            raise UserError(
+                f"{path} row {number}: unknown column '{name}'"
+                f"{did_you_mean(name, known)}; rename or remove it"
+                + (
+                    ", or name it in the config under design: columns."
+                    if "counts" in known
+                    else f"; known are {', '.join(sorted(known))}."
+                )
+            )
+    for name in {name for name in header if header.count(name) > 1}:
+        raise UserError(f"{path} row {number}: column '{name}' stands there twice.")
+    for name in schema["required"]:
+        if name not in header:
+            raise UserError(f"{path} row {number}: column '{name}' is missing; add it.")
+
+
+def _checked_row(path, number, header, values, schema) -> Row:
+    values = [value.strip() for value in values]
+    if len(values) > len(header):
+        raise UserError(
+            f"{path} row {number}: {len(values)} fields under {len(header)} column "
+            "names; remove the extra tabs."
+        )
+    row = dict(zip(header, values + [""] * (len(header) - len(values)), strict=True))
+    for name, value in row.items():
+        rule = schema["properties"].get(name, {})
+        if not value and name in schema["required"]:
+            raise UserError(f"{path} row {number} column {name}: empty; fill it in.")
+        if "pattern" in rule and not re.match(rule["pattern"], value):
+            raise UserError(
+                f"{path} row {number} column {name}: '{value}' does not fit: "
+                f"{rule['description']}."
+            )
+    return {**row, "_line": str(number)}
+
+
+def beside(sheet: str, path: str) -> str:
+    """Return `path`, which is relative to the folder of `sheet` or absolute."""
+    return os.path.normpath(Path(sheet).parent / path)
+
+
+def _has_content(path: Path) -> bool:
+    """Tell whether a file holds anything; only suspiciously small ones are opened."""
+    size = path.stat().st_size
+    if size == 0 or size >= SHORTEST_FASTQ_BYTES or path.suffix != ".gz":
+        return size > 0
+    try:
+        with gzip.open(path) as handle:
+            return bool(handle.read(1))
+    except (OSError, EOFError):
+        return True  # damaged, not empty: the whole-file check says what is wrong
+
+
+def read_samples(
+    path: str, *, schema: dict, design_columns: list[str]
+) -> dict[str, Row]:
+    """Return the rows of the sample sheet by sample, `counts` made a usable path."""
+    samples: dict[str, Row] = {}
+    for row in read_sheet(path, schema=schema, more_columns=design_columns):
+        name = row["sample"]
+        if name in samples:
+            raise UserError(
+                f"{path} row {row['_line']} column sample: '{name}' stands there twice "
+                f"(first in row {samples[name]['_line']}); one row per sample, its "
+                "lanes go into the read sheet."
+            )
+        if row.get("counts"):
+            row["counts"] = beside(path, row["counts"])
+            if not Path(row["counts"]).exists():
+                raise UserError(
+                    f"{path} row {row['_line']} column counts: no such file or folder: "
+                    f"{row['counts']}; mend the path (it is relative to the sheet)."
+                )
+        samples[name] = row
+    if not samples:
+        raise UserError(f"{path}: no samples; add one row per sample below the header.")
+    return samples
+
+
+def read_pairs(
+    path: str, *, schema: dict, samples: dict[str, Row], samples_path: str
+) -> dict[str, list[Row]]:
+    """Return the FASTQ pairs by sample, in the order of the sheet.
+
+    Raises
+    ------
+    UserError
+        If a row names an unknown sample, a missing, empty or repeated file, or a
+        sample has neither reads nor counts, or both.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    pairs: dict[str, list[Row]] = {}
+    for row in read_sheet(path, schema=schema):
+        where, name = f"{path} row {row['_line']}", row["sample"]
+        if name not in samples:
+            raise UserError(
+                f"{where} column sample: '{name}' is not in {samples_path}"
+                f"{did_you_mean(name, samples)}; add it there or mend the name."
+            )
+        for column in ("fastq_1", "fastq_2"):
+            row[column] = beside(path, row[column])
+            file = Path(row[column])
+            if not file.is_file():
+                raise UserError(
+                    f"{where} column {column}: no such file: {file}; mend the path "
+                    "(it is relative to the sheet)."
+                )
+            if not _has_content(file):
+                raise UserError(
+                    f"{where} column {column}: {file} is empty; copy it again or "
+                    "remove the row."
+                )
+            real = str(file.resolve())
+            if real in seen:
+                raise UserError(
+                    f"{where} column {column}: {file} is listed already (row "
+                    f"{seen[real][0]} column {seen[real][1]}); each file once."
+                )
+            seen[real] = (row["_line"], column)
+        pairs.setdefault(name, []).append(row)
+    for name, row in samples.items():
+        where = f"{samples_path} row {row['_line']}"
+        if row.get("counts") and name in pairs:
+            raise UserError(
+                f"{where}: sample '{name}' has counts and also reads (row "
+                f"{pairs[name][0]['_line']} of {path}); keep one of them."
+            )
+        if not row.get("counts") and name not in pairs:
+            raise UserError(
+                f"{where}: sample '{name}' has no row in {path} and no counts; add one."
+            )
+    return pairs
+
+
+def name_chemistries(
+    config: dict, *, samples: dict[str, Row], chemistries: dict
+) -> dict[str, str]:
+    """Return each sample's chemistry: the sheet's word, else the config's."""
+    default = config["inspect_reads"]["chemistry"]
+    named = {}
+    for name, row in samples.items():
+        named[name] = row.get("chemistry") or default
+        if named[name] not in chemistries:
+            place = (
+                f"{config['samples']} row {row['_line']} column chemistry"
+                if row.get("chemistry")
+                else "config: inspect_reads: chemistry"
+            )
+            raise UserError(
+                f"{place}: unknown chemistry '{named[name]}'"
+                f"{did_you_mean(named[name], chemistries)}; "
+                f"known are {', '.join(chemistries)}."
+            )
+    return named
+
+
+def check_files(config: dict, *, chemistries: Iterable[str], registry: dict) -> None:
+    """Raise `UserError` for a reference or whitelist that the config does not give."""
+    for key in ("fasta", "gtf"):
+        path = config["check_reference"][key]
+        if not path:
+            raise UserError(
+                f"config: check_reference: {key} is empty; samples with reads need a "
+                "genome and its annotation."
+            )
+        if not Path(path).is_file():
+            raise UserError(
+                f"config: check_reference: {key}: no such file: {path}; mend the path "
+                "(it is relative to the working folder)."
+            )
+    for chemistry in sorted(set(chemistries)):
+        name = registry[chemistry]["whitelist"]
+        path = name and config["prepare_whitelist"].get(name)
+        if name and not (path and Path(path).is_file()):
+            raise UserError(
+                f"config: prepare_whitelist: {name}: no such file: {path}; chemistry "
+                f"{chemistry} needs this barcode list (config/README.md says where it "
+                "comes from)."
+            )
+
+
+def load_sheets(
+    config: dict, *, samples_schema: dict, reads_schema: dict, chemistries: dict
+) -> Sheets:
+    """Read and check both sheets, and the files that the config names for them.
+
+    Raises
+    ------
+    UserError
+        With one sentence for the first thing that is wrong.
+    """
+    samples = read_samples(
+        config["samples"],
+        schema=samples_schema,
+        design_columns=config["design"]["columns"],
+    )
+    # without a single sample that needs reads, the read sheet need not exist
+    all_counts = all(row.get("counts") for row in samples.values())
+    if all_counts and not Path(config["reads"]).exists():
+        reads = {}
+    else:
+        reads = read_pairs(
+            config["reads"],
+            schema=reads_schema,
+            samples=samples,
+            samples_path=config["samples"],
+        )
+    named = name_chemistries(config, samples=samples, chemistries=chemistries)
+    if reads:
+        check_files(
+            config, chemistries=[named[name] for name in reads], registry=chemistries
+        )
+    return Sheets(samples=samples, reads=reads, chemistries=named)
+
+
+def check_design(design: dict, samples: dict[str, Row]) -> None:
+    """Raise `UserError` for the first mistake in the design, judged from the sheet."""
+    if not design["formula"]:
+        return
+    # pandas and formulaic take a second to import, and most runs have no formula
+    import pandas as pd
+
+    from _shared.design import design_errors
+
+    rows = {
+        name: {key: value for key, value in row.items() if key != "_line"}
+        for name, row in samples.items()
+    }
+    for error in design_errors(pd.DataFrame.from_dict(rows, orient="index"), design):
+        raise UserError(error)

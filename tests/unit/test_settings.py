@@ -1,0 +1,60 @@
+"""The config check: one sentence that names the key."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from _shared.logs import UserError
+from _shared.settings import canonical, check_config
+
+CONFIG = Path(__file__).parents[2] / "config"
+SCHEMA = yaml.safe_load((CONFIG / "schemas/config.schema.yaml").read_text())
+DEFAULTS = yaml.safe_load((CONFIG / "config.yaml").read_text())
+
+
+def changed(section, **keys):
+    config = copy.deepcopy(DEFAULTS)
+    config.setdefault(section, {}).update(keys)
+    return config
+
+
+def test_the_defaults_fit():
+    check_config(DEFAULTS, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            changed("filter_cells", min_gene=5),
+            r"filter_cells: unknown key 'min_gene' \(",
+        ),
+        (
+            changed("filtr_cells"),
+            r"config: unknown key 'filtr_cells' \(did you mean 'fi",
+        ),
+        (
+            changed("find_clusters", resolution="high"),
+            "resolution: 'high' is not of ty",
+        ),
+        (
+            changed("find_clusters", resolution=0),
+            "find_clusters: resolution: 0 is less",
+        ),
+        (changed("count_reads", soloFeatures=["Genes"]), "soloFeatures: 0: 'Genes' is"),
+        (changed("design", contrasts={"a": ["x"]}), "design: contrasts: a:"),
+        ({k: v for k, v in DEFAULTS.items() if k != "seed"}, "key 'seed' is missing"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(config, message):
+    with pytest.raises(UserError, match=message) as raised:
+        check_config(config, SCHEMA)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_order_of_keys_does_not_matter():
+    one = canonical({"b": {"y": 1, "x": [{"d": 1, "c": 2}]}, "a": 0})
+    assert list(one) == ["a", "b"]
+    assert list(one["b"]["x"][0]) == ["c", "d"]

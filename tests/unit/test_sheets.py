@@ -1,0 +1,206 @@
+"""The sheets: every error names sheet, row, column and remedy."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+import yaml
+
+from _shared.logs import UserError
+from _shared.sheets import beside, load_sheets, read_pairs, read_samples
+
+CONFIG = Path(__file__).parents[2] / "config"
+SAMPLES = yaml.safe_load((CONFIG / "schemas/samples.schema.yaml").read_text())
+READS = yaml.safe_load((CONFIG / "schemas/reads.schema.yaml").read_text())
+CHEMISTRIES = yaml.safe_load((CONFIG / "chemistries.yaml").read_text())
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A working folder with two samples and their reads; a function rewrites a file."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a_1", "a_2", "b_1", "b_2"):
+        path = tmp_path / f"reads/{name}.fastq"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"@{name}\nACGT\n+\nIIII\n")
+
+    def write(name, *rows):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join("\t".join(row) + "\n" for row in rows))
+
+    write("config/samples.tsv", ["sample", "condition"], ["001", "x"], ["b", "y"])
+    write(
+        "config/reads.tsv",
+        ["sample", "fastq_1", "fastq_2"],
+        ["001", "../reads/a_1.fastq", "../reads/a_2.fastq"],
+        ["b", "../reads/b_1.fastq", "../reads/b_2.fastq"],
+    )
+    return write
+
+
+def samples(columns=()):
+    return read_samples(
+        "config/samples.tsv", schema=SAMPLES, design_columns=list(columns)
+    )
+
+
+def pairs():
+    return read_pairs(
+        "config/reads.tsv",
+        schema=READS,
+        samples=samples(),
+        samples_path="config/samples.tsv",
+    )
+
+
+@pytest.mark.usefixtures("project")
+def test_text_stays_text_and_paths_are_relative_to_the_sheet():
+    assert list(samples()) == ["001", "b"]
+    assert pairs()["001"][0]["fastq_1"] == "reads/a_1.fastq"
+    assert beside("config/reads.tsv", "/data/x.fq") == "/data/x.fq"
+
+
+def test_comments_blank_lines_and_a_byte_order_mark_are_skipped(project):
+    project(
+        "config/samples.tsv", ["\ufeffsample"], ["# a comment"], [""], ["001"], ["b"]
+    )
+    assert samples()["b"]["_line"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([["sample"], ["a"], ["a"]], r"samples.tsv row 3 column sample: 'a'.*row 2"),
+        (
+            [["sample", "conditon"], ["a", "x"]],
+            r"row 1: unknown column 'conditon' \(did",
+        ),
+        ([["sample,condition"], ["a,x"]], "row 1: columns are separated by commas"),
+        ([["condition"], ["x"]], "row 1: column 'sample' is missing"),
+        (
+            [["sample", "sample"], ["a", "a"]],
+            "row 1: column 'sample' stands there twice",
+        ),
+        ([["sample"], ["a b"]], "row 2 column sample: 'a b' does not fit"),
+        ([["sample", "donor"], ["", "d"]], "row 2 column sample: empty"),
+        ([["sample"], ["a", "extra"]], "row 2: 2 fields under 1 column names"),
+        ([["sample", "expected_cells"], ["a", "-5"]], "row 2 column expected_cells"),
+        ([["sample", "counts"], ["a", "no.h5ad"]], "row 2 column counts: no such file"),
+        ([["sample"]], "samples.tsv: no samples"),
+        ([], "samples.tsv: the sheet is empty"),
+    ],
+)
+def test_a_bad_sample_sheet_is_refused_in_one_sentence(project, rows, message):
+    project("config/samples.tsv", *rows)
+    with pytest.raises(UserError, match=message) as raised:
+        samples()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_design_column_that_the_config_names_is_known(project):
+    project("config/samples.tsv", ["sample", "age"], ["a", "7"])
+    assert samples(["age"])["a"]["age"] == "7"
+
+
+HEADER = ["sample", "fastq_1", "fastq_2"]
+A = ["001", "../reads/a_1.fastq", "../reads/a_2.fastq"]
+B = ["b", "../reads/b_1.fastq", "../reads/b_2.fastq"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [HEADER, A, ["c", *B[1:]]],
+            "row 3 column sample: 'c' is not in config/samples",
+        ),
+        ([HEADER, A, ["b", B[1], "../reads/x.fastq"]], "row 3 column fastq_2: no such"),
+        ([HEADER, A, ["b", *A[1:]]], "row 3 column fastq_1: .* listed already.*row 2"),
+        ([HEADER, A, ["b", B[1], B[1]]], "row 3 column fastq_2: .* listed already"),
+        ([HEADER, A], "samples.tsv row 3: sample 'b' has no row in config/reads.tsv"),
+        (
+            [HEADER, A, ["b", "x.txt", B[2]]],
+            "row 3 column fastq_1: 'x.txt' does not fit",
+        ),
+        ([[*HEADER, "lan"], A], r"unknown column 'lan' \(did you mean 'lane'\?\)"),
+    ],
+)
+def test_a_bad_read_sheet_is_refused_in_one_sentence(project, rows, message):
+    project("config/reads.tsv", *rows)
+    with pytest.raises(UserError, match=message):
+        pairs()
+
+
+@pytest.mark.parametrize("name", ["empty.fastq", "empty.fastq.gz"])
+def test_an_empty_fastq_is_named(project, tmp_path, name):
+    path = tmp_path / "reads" / name
+    path.write_bytes(gzip.compress(b"") if name.endswith("gz") else b"")
+    project("config/reads.tsv", HEADER, A, ["b", f"../reads/{name}", B[2]])
+    with pytest.raises(
+        UserError, match=rf"row 3 column fastq_1: reads/{name} is empty"
+    ):
+        pairs()
+
+
+def test_a_link_to_a_listed_file_is_the_same_file(project, tmp_path):
+    (tmp_path / "reads/link.fastq").symlink_to(tmp_path / "reads/a_1.fastq")
+    project("config/reads.tsv", HEADER, A, ["b", "../reads/link.fastq", B[2]])
+    with pytest.raises(UserError, match="listed already"):
+        pairs()
+
+
+def loaded(**changes):
+    config = {
+        "samples": "config/samples.tsv",
+        "reads": "config/reads.tsv",
+        "design": {"columns": [], "formula": "", "contrasts": {}},
+        "inspect_reads": {"chemistry": "dropseq"},
+        "check_reference": {"fasta": "reads/a_1.fastq", "gtf": "reads/a_1.fastq"},
+        "prepare_whitelist": {},
+    }
+    return load_sheets(
+        config | changes,
+        samples_schema=SAMPLES,
+        reads_schema=READS,
+        chemistries=CHEMISTRIES,
+    )
+
+
+def test_the_sheet_names_a_chemistry_over_the_config(project):
+    project(
+        "config/samples.tsv", ["sample", "chemistry"], ["001", ""], ["b", "dropseq"]
+    )
+    assert loaded().chemistries == {"001": "dropseq", "b": "dropseq"}
+
+
+def test_an_unknown_chemistry_is_refused_with_the_near_one(project):
+    project(
+        "config/samples.tsv", ["sample", "chemistry"], ["001", ""], ["b", "drop-seq"]
+    )
+    with pytest.raises(UserError, match=r"row 3 column chemistry: .*mean 'dropseq'"):
+        loaded()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_missing_whitelist_or_reference_is_refused_by_its_key():
+    with pytest.raises(UserError, match="prepare_whitelist: 3M-february-2018: no such"):
+        loaded(inspect_reads={"chemistry": "10x_3p_v3"})
+    with pytest.raises(UserError, match="check_reference: fasta is empty"):
+        loaded(check_reference={"fasta": "", "gtf": ""})
+
+
+def test_samples_with_counts_need_no_read_sheet(project, tmp_path):
+    (tmp_path / "m.h5ad").touch()
+    (tmp_path / "config/reads.tsv").unlink()
+    project("config/samples.tsv", ["sample", "counts"], ["a", "../m.h5ad"])
+    sheets = loaded()
+    assert sheets.reads == {}
+    assert sheets.samples["a"]["counts"] == "m.h5ad"
+
+
+def test_reads_and_counts_of_one_sample_are_refused(project, tmp_path):
+    (tmp_path / "m.h5ad").touch()
+    project("config/samples.tsv", ["sample", "counts"], ["001", "../m.h5ad"], ["b", ""])
+    with pytest.raises(UserError, match="'001' has counts and also reads"):
+        pairs()
