@@ -1,0 +1,183 @@
+"""Count matrices on disk, as STARsolo, Cell Ranger and anndata write them."""
+
+import gzip
+import re
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+from scipy import io, sparse
+
+from _shared.logs import UserError
+
+# a matrix in which more barcodes than this share have fewer counts holds empty droplets
+EMPTY_COUNTS, MOST_EMPTY = 10, 0.5
+Counts = tuple[sparse.csr_matrix, np.ndarray, pd.DataFrame]
+
+
+def part(folder: Path, *names: str) -> Path:
+    """Return the first of `names` in `folder`, plain or gzipped.
+
+    Raises
+    ------
+    UserError
+        If none is there.
+    """
+    for name in names:
+        for path in (folder / f"{name}.gz", folder / name):
+            if path.is_file():
+                return path
+    raise UserError(
+        f"{folder}: has no {' or '.join(names)} (plain or .gz); give the folder that "
+        "holds matrix.mtx, barcodes.tsv and features.tsv."
+    )
+
+
+def read_column(path: Path) -> np.ndarray:
+    """Return the first column of a table without header, as text."""
+    return read_columns(path)[:, 0]
+
+
+def read_columns(path: Path) -> np.ndarray:
+    """Return all columns of a tab-separated table without header, as text."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        rows = [line.rstrip("\r\n").split("\t") for line in lines]
+    return np.array(rows, dtype=object).reshape(len(rows), -1)
+
+
+def read_mtx(folder: Path) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+    """Read a folder of matrix, barcodes and features.
+
+    Returns
+    -------
+    tuple
+        Counts (barcodes x features, int32 CSR), barcodes, features (features x columns
+        of the file: id, name, ...).
+
+    Raises
+    ------
+    UserError
+        If a file is missing or the three do not fit together.
+    """
+    path = part(folder, "matrix.mtx")
+    try:
+        counts = io.mmread(path, spmatrix=True).T.tocsr()
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); fetch it again.") from None
+    barcodes = read_column(part(folder, "barcodes.tsv"))
+    features = read_columns(part(folder, "features.tsv", "genes.tsv"))
+    if counts.shape != (len(barcodes), len(features)):
+        raise UserError(
+            f"{folder}: the matrix has {counts.shape[0]} barcodes and "
+            f"{counts.shape[1]} features, the tables have {len(barcodes)} and "
+            f"{len(features)}; the files do not belong together."
+        )
+    return as_counts(counts, source=path), barcodes, features
+
+
+def as_counts(matrix, *, source: Path) -> sparse.csr_matrix:
+    """Return `matrix` as int32 CSR.
+
+    Raises
+    ------
+    UserError
+        If a value is negative or not a whole number.
+    """
+    matrix = sparse.csr_matrix(matrix)
+    values = matrix.data
+    if values.size and (
+        values.min() < 0 or not np.array_equal(values, np.rint(values))
+    ):
+        raise UserError(
+            f"{source}: holds values that are no counts (negative or not whole); give "
+            "the raw counts."
+        )
+    matrix = matrix.astype(np.int32)
+    matrix.sort_indices()
+    return matrix
+
+
+def from_mtx(folder: Path, mito: re.Pattern) -> Counts:
+    """Return counts, barcodes and genes of a folder as Cell Ranger writes it.
+
+    Of several feature types only gene expression is taken.
+    """
+    counts, barcodes, features = read_mtx(folder)
+    if features.shape[1] > 2:
+        is_gene = features[:, 2] == "Gene Expression"
+        counts, features = counts[:, is_gene], features[is_gene]
+    names = features[:, 1 if features.shape[1] > 1 else 0]
+    return counts, barcodes, gene_table(features[:, 0], names, mito)
+
+
+def from_cellranger_h5(path: Path, mito: re.Pattern) -> Counts:
+    """Return counts, barcodes and genes of a Cell Ranger (version 3 or later) file."""
+    with h5py.File(path) as file:
+        if "matrix" not in file:
+            raise UserError(
+                f"{path}: has no group 'matrix'; give the "
+                "filtered_feature_bc_matrix.h5 of Cell Ranger 3 or later."
+            )
+        matrix = file["matrix"]
+        n_features, n_barcodes = matrix["shape"][:]
+        counts = sparse.csr_matrix(
+            (matrix["data"][:], matrix["indices"][:], matrix["indptr"][:]),
+            shape=(n_barcodes, n_features),
+        )
+        texts = {
+            name: matrix["features"][name].asstr()[:]
+            for name in ("id", "name", "feature_type")
+        }
+        barcodes = matrix["barcodes"].asstr()[:]
+    is_gene = texts["feature_type"] == "Gene Expression"
+    var = gene_table(texts["id"][is_gene], texts["name"][is_gene], mito)
+    return as_counts(counts, source=path)[:, is_gene], barcodes, var
+
+
+def from_h5ad(path: Path, mito: re.Pattern) -> Counts:
+    """Return counts (layer `counts`, else X), barcodes and genes of an AnnData file."""
+    adata = ad.read_h5ad(path)
+    counts = as_counts(adata.layers.get("counts", adata.X), source=path)
+    named = [name for name in ("gene_name", "gene_symbols") if name in adata.var]
+    names = adata.var[named[0]] if named else adata.var_names
+    var = gene_table(adata.var_names, names, mito)
+    return counts, adata.obs_names.to_numpy(), var
+
+
+def gene_table(ids, names, mito: re.Pattern) -> pd.DataFrame:
+    """Return `gene_name` and `is_mito` by gene id."""
+    names = pd.Series(np.asarray(names, dtype=str), index=np.asarray(ids, dtype=str))
+    is_mito = names.str.contains(mito).to_numpy()
+    return pd.DataFrame({"gene_name": names, "is_mito": is_mito}).rename_axis("gene_id")
+
+
+def read_counts(path: Path, mito: re.Pattern) -> Counts:
+    """Read a user's count matrix by what it is: folder, `.h5` or `.h5ad`.
+
+    Raises
+    ------
+    UserError
+        If it is none of these, cannot be read, or holds mostly empty droplets.
+    """
+    readers = {".h5ad": from_h5ad, ".h5": from_cellranger_h5}
+    reader = from_mtx if path.is_dir() else readers.get(path.suffix)
+    if reader is None:
+        raise UserError(
+            f"{path}: is no count matrix that can be read; give an mtx folder, a Cell "
+            "Ranger .h5 or an .h5ad."
+        )
+    try:
+        counts, barcodes, var = reader(path, mito)
+    except (OSError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); fetch it again.") from None
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    if len(totals) and (totals < EMPTY_COUNTS).mean() > MOST_EMPTY:
+        raise UserError(
+            f"{path}: {(totals < EMPTY_COUNTS).mean():.0%} of the {len(totals)} "
+            f"barcodes have fewer than {EMPTY_COUNTS} counts, so it holds empty "
+            "droplets; give the matrix of called cells (filtered, not raw)."
+        )
+    return counts, barcodes, var
