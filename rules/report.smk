@@ -1,0 +1,147 @@
+"""Stage `report`: the object, the page and the manifest that a run leaves behind."""
+
+from _shared.provenance import object_config
+
+
+rule export_object:
+    """Finish the object: cell types, colors, provenance; check its contract."""
+    input:
+        clusters="results/clusters/clusters.h5ad",
+        annotation="results/annotate/annotation.tsv",
+        star_version=["results/reference/star_version.txt"] if READ_SAMPLES else [],
+    output:
+        cells="results/report/reads2cells.h5ad",
+    log:
+        "logs/export_object.log",
+    benchmark:
+        "benchmarks/export_object.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(2000, 12),
+        runtime="1h",
+    params:
+        config=object_config(config_as_used()),
+        seed=config["seed"],
+        shared=shared_digest("palette.py", "provenance.py"),
+    script:
+        "../scripts/export_object.py"
+
+
+rule write_report:
+    """Write the page that tells everything, verdicts first."""
+    input:
+        verdict=collect("results/cells/{sample}/verdict.json", sample=SAMPLES),
+        doublets=collect("results/cells/{sample}/doublets.json", sample=SAMPLES),
+        cell_metrics=collect("results/cells/{sample}/cell_metrics.tsv", sample=SAMPLES),
+        thresholds=collect("results/cells/{sample}/thresholds.tsv", sample=SAMPLES),
+        ledger=collect("results/cells/{sample}/ledger.tsv", sample=SAMPLES),
+        metrics=collect("results/count/{sample}/metrics.json", sample=READ_SAMPLES),
+        inspection=collect(
+            "results/reads/{sample}/inspection.json", sample=READ_SAMPLES
+        ),
+        calling=collect("results/count/{sample}/calling.json", sample=READ_SAMPLES),
+        ranks=collect("results/count/{sample}/barcode_ranks.tsv", sample=READ_SAMPLES),
+        markers="results/annotate/markers.tsv",
+        annotation="results/annotate/annotation.tsv",
+        integration="results/clusters/integration.tsv",
+        expression="results/compare/expression.tsv",
+        expression_untested="results/compare/expression_untested.tsv",
+        composition="results/compare/composition.tsv",
+        composition_shares="results/compare/composition_shares.tsv",
+        composition_untested="results/compare/composition_untested.tsv",
+        pseudobulk="results/compare/pseudobulk.h5ad",
+        cells="results/report/reads2cells.h5ad",
+        sheets=(
+            [config["samples"], config["reads"]]
+            if READ_SAMPLES
+            else [config["samples"]]
+        ),
+    output:
+        page="results/report/report.html",
+    log:
+        "logs/write_report.log",
+    benchmark:
+        "benchmarks/write_report.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(2000, 12),
+        runtime="2h",
+    params:
+        settings=config["write_report"],
+        config=config_as_used(),
+        design={name: design_columns(SHEETS.samples[name]) for name in SAMPLES},
+        read_samples=READ_SAMPLES,
+        shared=shared_digest(
+            "figures.py",
+            "palette.py",
+            "provenance.py",
+            "report.html.j2",
+            "report_sections.py",
+            "report_tables.py",
+            "svg.py",
+        ),
+    script:
+        "../scripts/write_report.py"
+
+
+rule write_manifest:
+    """Write checksums of what went in and came out, versions, configuration."""
+    input:
+        fastq=[
+            row[column]
+            for sample in READ_SAMPLES
+            for row in SHEETS.reads[sample]
+            for column in ("fastq_1", "fastq_2")
+        ],
+        counts=[SHEETS.samples[sample]["counts"] for sample in COUNT_SAMPLES],
+        markers=[path for path in [config["annotate_clusters"]["markers"]] if path],
+        whitelists=[
+            config["prepare_whitelist"][name]
+            for name in sorted(
+                {
+                    CHEMISTRIES[SHEETS.chemistries[s]]["whitelist"] or ""
+                    for s in READ_SAMPLES
+                }
+            )
+            if name
+        ],
+        sheets=(
+            [config["samples"], config["reads"]]
+            if READ_SAMPLES
+            else [config["samples"]]
+        ),
+        reference=["results/reference/reference.json"] if READ_SAMPLES else [],
+        star_version=["results/reference/star_version.txt"] if READ_SAMPLES else [],
+        outputs=[
+            "results/report/report.html",
+            "results/report/reads2cells.h5ad",
+            "results/annotate/annotation.tsv",
+            "results/annotate/markers.tsv",
+            "results/compare/composition.tsv",
+            "results/compare/composition_shares.tsv",
+            "results/compare/composition_untested.tsv",
+            "results/compare/expression.tsv",
+            "results/compare/expression_untested.tsv",
+        ],
+    output:
+        manifest="results/report/manifest.json",
+    log:
+        "logs/write_manifest.log",
+    benchmark:
+        "benchmarks/write_manifest.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="4h",
+    params:
+        config=config_as_used(),
+        seed=config["seed"],
+        shared=shared_digest("provenance.py"),
+    script:
+        "../scripts/write_manifest.py"

@@ -1,0 +1,453 @@
+"""Figures of the report: tables in, matplotlib figures out, no files."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from _shared.palette import DOWN, NEUTRAL, UP
+from _shared.svg import GRID, INK, MOST_VECTOR_POINTS, MUTED, SURFACE, styled
+
+CELL, NO_CELL, LIMIT = "#3f90da", "#a0a4ab", "#bd1f01"
+MOST_LEGEND_ROWS = 24
+QC_PANELS = {
+    "total_counts": ("counts per cell", True),
+    "n_genes_by_counts": ("genes per cell", True),
+    "pct_counts_mt": ("mitochondrial counts (%)", False),
+    "doublet_score": ("doublet score", False),
+}
+
+
+def _short(value: float, _position: int | None = None) -> str:
+    """Return 1500 as "1.5k"; the tick labels of counts."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
+
+
+def _clipped(name: object, most: int = 26) -> str:
+    text = str(name)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _point_size(n: int) -> float:
+    return float(np.clip(9000 / max(n, 1), 0.6, 22))
+
+
+@styled
+def knee_plot(ranks: pd.DataFrame) -> Figure:
+    """Draw counts against rank; color tells how many of the barcodes are cells."""
+    figure = Figure(figsize=(3.6, 2.7), layout="constrained")
+    axes = figure.subplots()
+    shown = ranks[ranks["total_counts"] > 0]
+    if len(shown) > 400:
+        shown = shown.iloc[np.unique(np.linspace(0, len(shown) - 1, 400).astype(int))]
+    x, y = shown["rank"].to_numpy(), shown["total_counts"].to_numpy()
+    share = shown["is_cell_share"].to_numpy()
+    axes.plot(x, y, color=NO_CELL, lw=2.2, solid_capstyle="round")
+    mixed = (share > 0) & (share < 1)
+    for chosen, color in ((mixed, "#92c5f0"), (share >= 1, CELL)):
+        axes.plot(x, np.where(chosen, y, np.nan), color=color, lw=3.2)
+        axes.plot(x[chosen], y[chosen], ".", color=color, ms=3.5)
+    axes.set(xlabel="barcode rank", ylabel="counts")
+    if len(shown):
+        axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(_short))
+        axis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    axes.grid(color=GRID, lw=0.5)
+    handles = [
+        Line2D([], [], color=color, lw=3, label=label)
+        for color, label in (
+            (CELL, "cells"),
+            ("#92c5f0", "some are"),
+            (NO_CELL, "no cells"),
+        )
+    ]
+    axes.legend(handles=handles, loc="lower left")
+    return figure
+
+
+def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Return a smoothed histogram over `grid`, highest point 1."""
+    counts, _ = np.histogram(values, bins=len(grid), range=(grid[0], grid[-1]))
+    kernel = np.exp(-0.5 * (np.arange(-9, 10) / 2.5) ** 2)
+    smooth = np.convolve(counts, kernel, mode="same")
+    return smooth / smooth.max() if smooth.max() else smooth
+
+
+@styled
+def qc_ridges(cells: pd.DataFrame, thresholds: pd.DataFrame) -> Figure:
+    """Draw the distribution of every QC metric, a row per sample, with its limits."""
+    samples = list(dict.fromkeys(thresholds["sample"]))
+    height = 1.1 + 0.46 * len(samples)
+    figure = Figure(figsize=(11.5, height), layout="constrained")
+    panels = figure.subplots(1, len(QC_PANELS), sharey=True, squeeze=False)[0]
+    for axes, (metric, (title, log)) in zip(panels, QC_PANELS.items(), strict=True):
+        values = pd.to_numeric(cells[metric]).to_numpy(dtype=float)
+        shown = np.log10(values + 1) if log else values
+        finite = shown[np.isfinite(shown)]
+        low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+        pad = 0.04 * (high - low) or 0.5
+        grid = np.linspace(low - pad, high + pad, 140)
+        for row, sample in enumerate(samples):
+            base = len(samples) - 1 - row
+            mine = shown[(cells["sample"] == sample).to_numpy() & np.isfinite(shown)]
+            density = base + 0.82 * _density(mine, grid)
+            axes.fill_between(grid, base, density, color=CELL, alpha=0.55, lw=0)
+            axes.plot(grid, density, color=CELL, lw=1)
+            limits = thresholds[
+                (thresholds["sample"] == sample) & (thresholds["metric"] == metric)
+            ]
+            for side, edge in (("lower", grid[0]), ("upper", grid[-1])):
+                for limit in limits[side].astype(float):
+                    if not np.isfinite(limit):
+                        continue
+                    at = np.log10(max(limit, 0) + 1) if log else limit
+                    if not grid[0] <= at <= grid[-1]:
+                        continue
+                    axes.plot([at, at], [base, base + 0.82], color=LIMIT, lw=1.4)
+                    axes.fill_betweenx(
+                        [base, base + 0.82], at, edge, color=LIMIT, alpha=0.12, lw=0
+                    )
+        axes.set(title=title, xlim=(grid[0], grid[-1]), ylim=(-0.1, len(samples)))
+        if log:
+            ticks = _count_ticks(10 ** grid[0] - 1, 10 ** grid[-1] - 1)
+            axes.set_xticks(np.log10(ticks + 1), [_short(tick) for tick in ticks])
+        else:
+            ticks = MaxNLocator(5).tick_values(max(grid[0], 0), grid[-1])
+            axes.set_xticks(ticks[(ticks >= 0) & (ticks <= grid[-1])])
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.set_yticks([len(samples) - 1 - i + 0.15 for i in range(len(samples))])
+        axes.set_yticklabels(samples)
+        axes.grid(axis="x", color=GRID, lw=0.5)
+    return figure
+
+
+def _count_ticks(low: float, high: float) -> np.ndarray:
+    """Return round numbers from `low` to `high`, as many as fit on a log axis."""
+    round_numbers = np.outer(10.0 ** np.arange(9), (1, 2, 5)).ravel()
+    inside = round_numbers[(round_numbers >= low) & (round_numbers <= high)]
+    tens = inside[np.isin(inside, 10.0 ** np.arange(9))]
+    return tens if len(inside) > 5 and len(tens) > 1 else inside
+
+
+@styled
+def stacked_bars(
+    table: pd.DataFrame, *, colors: Sequence[str], xlabel: str, percent: bool = False
+) -> Figure:
+    """Draw one horizontal stack per row of `table`, one color per column."""
+    figure = Figure(figsize=(8.4, 1.0 + 0.34 * len(table)), layout="constrained")
+    axes = figure.subplots()
+    left = np.zeros(len(table))
+    for column, color in zip(table.columns, colors, strict=True):
+        widths = table[column].to_numpy(dtype=float)
+        axes.barh(
+            range(len(table)),
+            widths,
+            left=left,
+            color=color,
+            height=0.72,
+            label=_clipped(column),
+            edgecolor=SURFACE,
+            linewidth=0.6,
+        )
+        left += widths
+    axes.set_yticks(range(len(table)), table.index.astype(str))
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.invert_yaxis()
+    axes.set_xlabel(xlabel)
+    axes.set_xlim(0, 100 if percent else max(left.max(initial=0) * 1.02, 1))
+    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+    axes.spines["left"].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles[:MOST_LEGEND_ROWS],
+        labels[:MOST_LEGEND_ROWS],
+        loc="outside right upper",
+        handlelength=1,
+        handleheight=1,
+    )
+    return figure
+
+
+def _umap_axes(n_legend_rows: int) -> tuple[Figure, object]:
+    height = max(3.5, 0.9 + 0.19 * min(n_legend_rows, MOST_LEGEND_ROWS + 1))
+    figure = Figure(figsize=(4.9, height), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
+    axes.set_box_aspect(1)
+    return figure, axes
+
+
+def _shuffled(n: int) -> np.ndarray:
+    """Return an order that lets no sample lie on top of the others, always the same."""
+    return np.random.default_rng(0).permutation(n)
+
+
+@styled
+def umap_by_category(
+    umap: np.ndarray, labels: pd.Series, *, colors: Sequence[str], name_groups: bool
+) -> Figure:
+    """Draw cells colored by a categorical, with names in it if `name_groups`."""
+    names = list(labels.cat.categories)
+    figure, axes = _umap_axes(len(names))
+    order = _shuffled(len(umap))
+    codes = labels.cat.codes.to_numpy()[order]
+    lookup = np.array([*colors, NEUTRAL])
+    axes.scatter(
+        *umap[order].T,
+        c=lookup[codes],
+        s=_point_size(len(umap)),
+        lw=0,
+        rasterized=len(umap) > MOST_VECTOR_POINTS,
+    )
+    for code, name in enumerate(names if name_groups else []):
+        mine = umap[order][codes == code]
+        if len(mine):
+            axes.text(
+                *np.median(mine, axis=0),
+                name,
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                fontweight="bold",
+                bbox={
+                    "boxstyle": "round,pad=0.18",
+                    "fc": SURFACE,
+                    "ec": "none",
+                    "alpha": 0.75,
+                },
+            )
+    handles = [
+        Line2D([], [], ls="", marker="o", ms=6, color=color, label=_clipped(name))
+        for name, color in zip(names[:MOST_LEGEND_ROWS], colors, strict=False)
+    ]
+    if len(names) > MOST_LEGEND_ROWS:
+        more = f"and {len(names) - MOST_LEGEND_ROWS} more"
+        handles.append(Line2D([], [], ls="", label=more))
+    figure.legend(handles=handles, loc="outside right upper", handletextpad=0.2)
+    return figure
+
+
+@styled
+def umap_by_value(umap: np.ndarray, values: np.ndarray, *, label: str) -> Figure:
+    """Draw cells colored by a number; the color range leaves out the utmost percent."""
+    figure, axes = _umap_axes(0)
+    order = _shuffled(len(umap))
+    low, high = np.nanpercentile(values, [1, 99]) if len(values) else (0, 1)
+    points = axes.scatter(
+        *umap[order].T,
+        c=values[order],
+        vmin=low,
+        vmax=high if high > low else low + 1,
+        cmap="viridis",
+        s=_point_size(len(umap)),
+        lw=0,
+        rasterized=len(umap) > MOST_VECTOR_POINTS,
+    )
+    bar = figure.colorbar(points, ax=axes, label=label, shrink=0.7, aspect=18)
+    bar.outline.set_visible(False)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(_short))
+    return figure
+
+
+@styled
+def dot_plot(means: pd.DataFrame, shares: pd.DataFrame) -> Figure:
+    """Draw markers (columns) by cluster (rows): size = share, color = scaled mean."""
+    rows, columns = means.shape
+    figure = Figure(
+        figsize=(2.4 + 0.24 * columns, 1.7 + 0.27 * rows), layout="constrained"
+    )
+    axes = figure.subplots()
+    spread = (means.max() - means.min()).replace(0, 1)
+    scaled = (means - means.min()) / spread
+    x, y = np.meshgrid(np.arange(columns), np.arange(rows))
+    points = axes.scatter(
+        x.ravel(),
+        y.ravel(),
+        s=(1 + 110 * shares.to_numpy() / 100).ravel(),
+        c=scaled.to_numpy().ravel(),
+        cmap="viridis",
+        vmin=0,
+        vmax=1,
+        lw=0,
+        rasterized=x.size > MOST_VECTOR_POINTS,
+    )
+    axes.set_xticks(range(columns), means.columns, rotation=90, fontstyle="italic")
+    axes.set_yticks(range(rows), means.index)
+    axes.set(xlim=(-0.7, columns - 0.3), ylim=(rows - 0.4, -0.6))
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.grid(color=GRID, lw=0.4)
+    axes.set_axisbelow(True)
+    bar = figure.colorbar(
+        points, ax=axes, label="mean, scaled per gene", aspect=14, fraction=0.03
+    )
+    bar.outline.set_visible(False)
+    handles = [
+        axes.scatter([], [], s=1 + 1.1 * share, color=MUTED, lw=0, label=f"{share} %")
+        for share in (10, 50, 100)
+    ]
+    figure.legend(
+        handles=handles, loc="outside upper right", ncols=3, title="cells with the gene"
+    )
+    return figure
+
+
+def _apart(places: np.ndarray, *, step: float) -> np.ndarray:
+    """Return places, sorted downwards, moved until they lie `step` apart above 0."""
+    moved, last = places.astype(float), np.inf
+    for i in range(len(moved)):
+        last = moved[i] = min(moved[i], last - step)
+    last = -step / 2
+    for i in reversed(range(len(moved))):
+        last = moved[i] = max(moved[i], last + step)
+    return moved
+
+
+@styled
+def volcano(results: pd.DataFrame, *, fdr: float, n_labels: int = 12) -> Figure:
+    """Draw log2 fold change against p-value; colored where `padj` is under `fdr`."""
+    figure = Figure(figsize=(4.9, 3.9), layout="constrained")
+    axes = figure.subplots()
+    tested = results.dropna(subset=["log2_fold_change", "p_value"])
+    # a p-value of 0 is one below what floating point can tell
+    least = tested.loc[tested["p_value"] > 0, "p_value"].min()
+    least = least if np.isfinite(least) else np.finfo(float).tiny
+    height = -np.log10(tested["p_value"].to_numpy().clip(min=least))
+    change = tested["log2_fold_change"].to_numpy()
+    found = (tested["padj"] < fdr).to_numpy()
+    for chosen, color, size in (
+        (~found, NEUTRAL, 5),
+        (found & (change > 0), UP, 12),
+        (found & (change < 0), DOWN, 12),
+    ):
+        axes.scatter(
+            change[chosen],
+            height[chosen],
+            c=color,
+            s=size,
+            lw=0,
+            alpha=0.75,
+            rasterized=len(tested) > MOST_VECTOR_POINTS,
+        )
+    widest = max(np.abs(change).max(initial=0), 1) * 1.35
+    axes.set(xlim=(-widest, widest), ylim=(0, height.max(initial=1) * 1.12))
+    axes.set(xlabel="log2 fold change", ylabel="-log10 p")
+    axes.axvline(0, color=GRID, lw=0.8, zorder=0)
+    names = tested["gene_name"].to_numpy()
+    for side in (-1, 1):
+        mine = np.flatnonzero(found & (np.sign(change) == side))
+        mine = mine[np.argsort(-height[mine], kind="stable")][: n_labels // 2]
+        places = _apart(height[mine], step=axes.get_ylim()[1] * 0.055)
+        for i, at in zip(mine, places, strict=True):
+            axes.annotate(
+                names[i],
+                (change[i], height[i]),
+                xytext=(change[i] + side * widest * 0.05, at),
+                ha="left" if side > 0 else "right",
+                va="center",
+                fontsize=8,
+                arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.4},
+            )
+    return figure
+
+
+@styled
+def heatmap(values: pd.DataFrame, *, groups: pd.Series) -> Figure:
+    """Draw z-scores of genes (rows) by sample (columns), columns sorted into groups."""
+    rows, columns = values.shape
+    figure = Figure(
+        figsize=(2.4 + 0.3 * columns, 1.6 + 0.19 * rows), layout="constrained"
+    )
+    axes = figure.subplots()
+    image = axes.imshow(
+        values.to_numpy(dtype=float),
+        cmap="RdBu_r",
+        vmin=-2,
+        vmax=2,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    axes.set_yticks(range(rows), values.index, fontstyle="italic")
+    axes.set_xticks(range(columns), values.columns, rotation=90)
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.spines[:].set_visible(False)
+    changes = np.flatnonzero(groups.to_numpy()[1:] != groups.to_numpy()[:-1])
+    for edge in changes:
+        axes.axvline(edge + 0.5, color=SURFACE, lw=3)
+    for name in dict.fromkeys(groups):
+        at = np.flatnonzero((groups == name).to_numpy()).mean()
+        axes.text(at, -0.8, name, ha="center", va="bottom", fontsize=9, color=INK)
+    bar = figure.colorbar(image, ax=axes, label="z-score", aspect=16, shrink=0.6)
+    bar.outline.set_visible(False)
+    return figure
+
+
+@styled
+def share_points(
+    shares: pd.DataFrame, *, groups: tuple[str, str], found: set[str]
+) -> Figure:
+    """Draw the share of every cell type, a point per sample, two groups side by side.
+
+    Parameters
+    ----------
+    shares
+        Columns `cell_type`, `group` (one of `groups`), `share` in percent.
+    groups
+        Tested and reference level.
+    found
+        Cell types whose share differs; they are marked with a star.
+    """
+    types = list(dict.fromkeys(shares["cell_type"]))
+    figure = Figure(figsize=(7.2, 1.2 + 0.4 * len(types)), layout="constrained")
+    axes = figure.subplots()
+    styles = zip(groups, (UP, DOWN), ("o", "D"), (-0.16, 0.16), strict=True)
+    for group, color, marker, offset in styles:
+        mine = shares[shares["group"] == group]
+        y = np.array([types.index(name) for name in mine["cell_type"]]) + offset
+        axes.scatter(
+            mine["share"],
+            y,
+            c=color,
+            marker=marker,
+            s=26,
+            alpha=0.85,
+            lw=0,
+            label=group,
+        )
+        medians = mine.groupby("cell_type", sort=False)["share"].median()
+        at = np.array([types.index(name) for name in medians.index]) + offset
+        axes.vlines(medians, at - 0.14, at + 0.14, color=INK, lw=1.4)
+    axes.set_yticks(
+        range(len(types)), [f"{n} ★" if n in found else str(n) for n in types]
+    )
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set(ylim=(len(types) - 0.5, -0.5), xlabel="share of the sample's cells (%)")
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", color=GRID, lw=0.5)
+    axes.spines["left"].set_visible(False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+@styled
+def bars(values: pd.Series, *, colors: Sequence[str], xlabel: str) -> Figure:
+    """Draw one horizontal bar per entry, with its number."""
+    figure = Figure(figsize=(5.4, 0.9 + 0.3 * len(values)), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.barh(range(len(values)), values, color=list(colors), height=0.72)
+    axes.bar_label(drawn, [f"{v:,}" for v in values], padding=3, fontsize=8.5)
+    axes.set_yticks(range(len(values)), [_clipped(n, 40) for n in values.index])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.invert_yaxis()
+    axes.set_xlabel(xlabel)
+    axes.set_xlim(0, max(values.max() if len(values) else 1, 1) * 1.15)
+    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+    axes.spines["left"].set_visible(False)
+    return figure

@@ -1,0 +1,339 @@
+"""Sections of the report: what each of them shows, as values for the page template."""
+
+import logging
+from collections.abc import Callable
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from _shared import figures
+from _shared.palette import CATEGORIES, colors_of
+from _shared.report_tables import (
+    best_genes,
+    cells_by_gene,
+    dot_plot_genes,
+    expression_summary,
+    ledger_problems,
+    ledger_shares,
+    z_scores,
+)
+from _shared.svg import to_svg
+
+logger = logging.getLogger("write_report")
+
+# more than this stays in the tables
+TOP_MARKERS = 10
+TOP_GENES = 25
+REMOVED = ("#ffa90e", "#bd1f01", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581")
+
+UMAP_CAPTIONS = {
+    "leiden": "Look for clusters without a gap between them, or torn in two.",
+    "cell_type": "Look for a type in two distant places: one may be another type.",
+    "total_counts": "Look for clusters of very low counts: debris or dying cells.",
+    "pct_counts_mt": "Look for clusters of high values: stressed or dying cells.",
+}
+
+
+def svg(label: str, draw: Callable[..., Figure], /, *args, **kwargs) -> Markup:
+    """Draw a figure and return it as markup for the page."""
+    # the SVG has no text of users but what matplotlib and `to_svg` escaped
+    return Markup(to_svg(draw(*args, **kwargs), label))
+
+
+def records(table: pd.DataFrame) -> list[dict]:
+    """Return the rows of a table."""
+    return table.to_dict("records")
+
+
+def verdict_section(samples: dict[str, dict]) -> dict:
+    """Return samples, those set aside first, and every metric that one of them has."""
+    metrics: dict[str, dict] = {}
+    for facts in samples.values():
+        measured = {
+            name: {"title": name, **metric}
+            for name, metric in (facts["metrics"] or {}).items()
+        }
+        facts["metrics"] = measured
+        metrics = {**measured, **metrics}
+        facts["lights"] = {
+            status: [
+                m for m in measured.values() if m["limit"] and m["status"] == status
+            ]
+            for status in ("pass", "warn", "fail")
+        }
+    ordered = sorted(samples.values(), key=lambda s: s["verdict"]["verdict"] == "kept")
+    n_kept = sum(s["verdict"]["verdict"] == "kept" for s in ordered)
+    return {"samples": ordered, "metrics": metrics, "n_kept": n_kept}
+
+
+def with_doublet_limit(facts: dict) -> pd.DataFrame:
+    """Return the thresholds of a sample, that of the doublet scores among them."""
+    table, decision = facts["thresholds"], facts["doublets"]
+    limit = {
+        "sample": facts["sample"],
+        "metric": "doublet_score",
+        "lower": float("nan"),
+        "upper": decision["threshold"],
+        "median": facts["cell_metrics"]["doublet_score"].median(),
+        "mad": float("nan"),
+        "source": decision["threshold_source"],
+    }
+    if decision["threshold"] is None or "doublet_score" in set(table["metric"]):
+        return table
+    return pd.concat([table, pd.DataFrame([limit])], ignore_index=True)
+
+
+def reads_section(samples: dict[str, dict], adata: ad.AnnData) -> dict:
+    """Return knee plots, distributions, doublets and the checked ledger."""
+    cells = pd.concat([s["cell_metrics"] for s in samples.values()], ignore_index=True)
+    thresholds = pd.concat([with_doublet_limit(s) for s in samples.values()])
+    ledger = pd.concat([s["ledger"] for s in samples.values()])
+    final = adata.obs["sample"].astype(str).value_counts().to_dict()
+    problems = ledger_problems(
+        ledger,
+        verdicts={name: s["verdict"]["verdict"] for name, s in samples.items()},
+        final_cells=final,
+    )
+    for problem in problems:
+        logger.error("ledger: %s", problem)
+    shares = ledger_shares(ledger)
+    colors = [figures.CELL, *(REMOVED * len(shares.columns))][: len(shares.columns)]
+    ridges = svg(
+        "Distributions of the cell metrics", figures.qc_ridges, cells, thresholds
+    )
+    bars = svg(
+        "Cells kept and removed per sample",
+        figures.stacked_bars,
+        shares.rename(columns=lambda name: name.replace("_", " ")),
+        colors=colors,
+        xlabel="cells called",
+    )
+    return {
+        "knees": {
+            name: svg(f"Barcode ranks of {name}", figures.knee_plot, facts["ranks"])
+            for name, facts in samples.items()
+            if facts["ranks"] is not None and len(facts["ranks"])
+        },
+        "ridges": ridges if len(cells) else None,
+        "thresholds": records(thresholds),
+        "doublets": [{"sample": name, **s["doublets"]} for name, s in samples.items()],
+        "ledger": records(ledger),
+        "ledger_bars": bars if shares.to_numpy().sum() else None,
+        "ledger_problems": problems,
+    }
+
+
+def umaps(adata: ad.AnnData, design: list[str]) -> list[dict]:
+    """Return the embedding colored by everything that is worth a look."""
+    umap = np.asarray(adata.obsm["X_umap"])
+    shown = [
+        ("leiden", "cluster", adata.uns["leiden_colors"], True),
+        ("cell_type", "cell type", adata.uns["cell_type_colors"], False),
+    ]
+    for name in ("sample", *design):
+        levels = adata.obs[name].astype("category").cat.categories
+        shown.append((name, name, colors_of(levels), False))
+    drawn = [
+        {
+            "title": f"By {title}",
+            "caption": UMAP_CAPTIONS.get(name, "Look for clusters of one color alone."),
+            "svg": svg(
+                f"UMAP colored by {title}",
+                figures.umap_by_category,
+                umap,
+                adata.obs[name].astype("category"),
+                colors=list(colors),
+                name_groups=named,
+            ),
+        }
+        for name, title, colors, named in shown
+    ]
+    for name, title, label, values in (
+        ("total_counts", "counts", "log10(counts + 1)", np.log10),
+        ("pct_counts_mt", "mitochondrial share", "mitochondrial (%)", None),
+    ):
+        value = adata.obs[name].to_numpy(dtype=float)
+        value = values(value + 1) if values else value
+        drawn.append(
+            {
+                "title": f"By {title}",
+                "caption": UMAP_CAPTIONS[name],
+                "svg": svg(
+                    f"UMAP colored by {title}",
+                    figures.umap_by_value,
+                    umap,
+                    value,
+                    label=label,
+                ),
+            }
+        )
+    return drawn
+
+
+def cells_section(
+    adata: ad.AnnData,
+    *,
+    design: list[str],
+    markers: pd.DataFrame,
+    annotation: pd.DataFrame,
+    integration: pd.DataFrame,
+) -> dict:
+    """Return embeddings, cluster sizes, labels and markers."""
+    section = {
+        "n_cells": adata.n_obs,
+        "n_clusters": adata.obs["leiden"].cat.categories.size,
+        "annotation": records(annotation),
+        "markers": records(
+            markers[markers.groupby("cluster").cumcount() < TOP_MARKERS]
+        ),
+        "integration": records(integration),
+        "umaps": [],
+        "sizes": None,
+        "dots": None,
+    }
+    if not adata.n_obs:
+        return section
+    sizes = adata.obs["leiden"].value_counts(sort=False)
+    label_of = dict(zip(annotation["cluster"], annotation["cell_type"], strict=True))
+    sizes.index = [f"{name}  {label_of.get(name, '')}" for name in sizes.index]
+    section["umaps"] = umaps(adata, design)
+    section["sizes"] = svg(
+        "Cells per cluster",
+        figures.bars,
+        sizes,
+        colors=adata.uns["leiden_colors"],
+        xlabel="cells",
+    )
+    genes = dot_plot_genes(markers) if len(markers) else []
+    genes = [gene for gene in genes if gene in adata.var_names]
+    if genes:
+        means, shares = cells_by_gene(adata, genes)
+        section["dots"] = svg("Top markers", figures.dot_plot, means, shares)
+    return section
+
+
+def expression_detail(
+    results: pd.DataFrame, pseudobulk: ad.AnnData, *, config: dict
+) -> dict:
+    """Return volcano, heatmap and table of one contrast in one cell type."""
+    settings = config["test_expression"]
+    contrast, cell_type = results[["contrast", "cell_type"]].iloc[0]
+    column, tested, reference = config["design"]["contrasts"][contrast]
+    obs = pseudobulk.obs
+    level = obs[column].astype(str)
+    rows = obs["cell_type"].astype(str).eq(cell_type) & level.isin([tested, reference])
+    rows &= obs["n_cells"] >= settings["min_cells"]
+    order = sorted(np.flatnonzero(rows), key=lambda i: level.iloc[i] == tested)
+    top = best_genes(results, n=TOP_GENES)
+    name = f"{cell_type}, {contrast}"
+    return {
+        "cell_type": cell_type,
+        "n_found": int((results["padj"] < settings["fdr"]).sum()),
+        "volcano": svg(
+            f"Volcano of {name}", figures.volcano, results, fdr=settings["fdr"]
+        ),
+        "heatmap": svg(
+            f"Top genes of {name}",
+            figures.heatmap,
+            z_scores(pseudobulk, list(top["gene_id"]), rows=order),
+            groups=level.iloc[order],
+        )
+        if order
+        else None,
+        "top": records(top),
+    }
+
+
+def composition_figure(
+    shares: pd.DataFrame,
+    tests: pd.DataFrame,
+    groups: dict[str, str],
+    *,
+    config: dict,
+    name: str,
+) -> Markup | None:
+    """Return the shares of the two groups of a contrast, None without any."""
+    _, tested, reference = config["design"]["contrasts"][name]
+    points = shares.assign(
+        group=shares["sample"].map(groups), share=100 * shares["share"]
+    )
+    points = points[points["group"].isin([tested, reference])]
+    found = tests[tests["padj"] < config["test_composition"]["fdr"]]
+    if not len(points):
+        return None
+    return svg(
+        f"Shares of the cell types, {name}",
+        figures.share_points,
+        points,
+        groups=(tested, reference),
+        found=set(found["cell_type"]),
+    )
+
+
+def differences_section(
+    tables: dict[str, pd.DataFrame],
+    pseudobulk: ad.AnnData,
+    design: dict[str, dict[str, str]],
+    *,
+    colors: dict[str, str],
+    config: dict,
+) -> dict:
+    """Return expression and composition for every contrast, and what was not tested."""
+    expression, composition = tables["expression"], tables["composition"]
+    shares = tables["composition_shares"]
+    wide = shares.pivot_table(
+        index="sample", columns="cell_type", values="share", aggfunc="sum", sort=False
+    ).fillna(0)
+    wide = wide.loc[[sample for sample in design if sample in wide.index]]
+    spare = dict(zip(wide.columns, CATEGORIES * len(wide.columns), strict=False))
+    contrasts = []
+    for name, (column, tested, reference) in config["design"]["contrasts"].items():
+        mine = expression[expression["contrast"] == name]
+        tests = composition[composition["contrast"] == name]
+        contrasts.append(
+            {
+                "name": name,
+                "column": column,
+                "tested": tested,
+                "reference": reference,
+                "summary": records(
+                    expression_summary(mine, fdr=config["test_expression"]["fdr"])
+                ),
+                "details": [
+                    expression_detail(results, pseudobulk, config=config)
+                    for _, results in mine.groupby("cell_type", sort=False)
+                ],
+                "composition": records(tests),
+                "shares": composition_figure(
+                    shares,
+                    tests,
+                    {sample: row[column] for sample, row in design.items()},
+                    config=config,
+                    name=name,
+                ),
+            }
+        )
+    stacks = svg(
+        "Cell types per sample",
+        figures.stacked_bars,
+        100 * wide,
+        colors=[colors.get(name, spare[name]) for name in wide.columns],
+        xlabel="share of the sample's cells (%)",
+        percent=True,
+    )
+    return {
+        "contrasts": contrasts,
+        "stacks": stacks if len(wide) else None,
+        "shares": records(shares),
+        "untested": [
+            {"what": "expression", **row}
+            for row in records(tables["expression_untested"])
+        ]
+        + [
+            {"what": "composition", "cell_type": "", **row}
+            for row in records(tables["composition_untested"])
+        ],
+    }

@@ -1,0 +1,188 @@
+"""Numbers of the report: reading, checking and summarizing the result tables."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+NUMERIC = {
+    "auc",
+    "base_mean",
+    "doublet_score",
+    "is_cell_share",
+    "lfc_se",
+    "log2_fold_change",
+    "log_ratio",
+    "lower",
+    "mad",
+    "median",
+    "n_batches",
+    "n_cells",
+    "n_genes_by_counts",
+    "p_value",
+    "padj",
+    "pct_counts_mt",
+    "pct_in",
+    "pct_out",
+    "rank",
+    "remaining",
+    "removed_any",
+    "removed_first",
+    "runner_up_score",
+    "score",
+    "share",
+    "share_reference",
+    "share_tested",
+    "statistic",
+    "total_counts",
+    "upper",
+}
+BOOLEAN = {"kept", "predicted_doublet", "used"}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a result table; text stays text, so sample `001` and gene `NA` survive."""
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    for name in NUMERIC & set(table):
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+    for name in BOOLEAN & set(table):
+        table[name] = table[name].str.lower() == "true"
+    return table
+
+
+def shown(value: object, kind: str = "text") -> str:
+    """Return a value as the report writes it; what is missing is a dash."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "-" if math.isnan(value) else "none"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if kind == "p":
+        return f"{value:.1e}" if 0 < value < 0.001 else f"{value:.3g}"
+    if kind == "percent":
+        return f"{value:.1f} %"
+    if kind == "share":
+        return f"{100 * value:.1f} %"
+    if kind == "decimal":
+        return f"{value:.2f}"
+    # whole numbers in full, the others as far as they matter
+    whole = float(value).is_integer() or abs(value) >= 1000
+    return f"{value:,.0f}" if whole else f"{value:,.3g}"
+
+
+def ledger_problems(
+    ledger: pd.DataFrame, *, verdicts: dict[str, str], final_cells: dict[str, int]
+) -> list[str]:
+    """Return what does not add up in the ledger, a sentence each.
+
+    Parameters
+    ----------
+    ledger
+        The ledgers of all samples, one below the other.
+    verdicts
+        `kept` or `set_aside` by sample.
+    final_cells
+        Cells in the final object by sample.
+    """
+    problems = []
+    for sample, verdict in verdicts.items():
+        steps = ledger[ledger["sample"] == sample]
+        before = steps["remaining"].shift()
+        gap = before - steps["removed_first"] - steps["remaining"]
+        for step in steps.loc[gap.notna() & (gap != 0), "step"]:
+            problems.append(f"{sample}: step {step} does not add up.")
+        left = int(steps["remaining"].iloc[-1]) if len(steps) else 0
+        expected = left if verdict == "kept" else 0
+        found = final_cells.get(sample, 0)
+        if found != expected:
+            problems.append(
+                f"{sample}: the ledger ends with {left:,} cells ({verdict}), "
+                f"the final object has {found:,}."
+            )
+    return problems
+
+
+def ledger_shares(ledger: pd.DataFrame) -> pd.DataFrame:
+    """Return cells kept and first removed by each rule, one row per sample.
+
+    The barcodes that were never called cells are left out: they would dwarf the rest.
+    """
+    steps = ledger[~ledger["step"].isin(["barcodes_seen", "not_called"])].copy()
+    ends = steps["step"] == "kept"
+    steps["n"] = steps["removed_first"].where(~ends, steps["remaining"])
+    wide = steps.pivot_table(
+        index="sample", columns="step", values="n", aggfunc="sum", sort=False
+    )
+    rules = [name for name in wide.columns if name != "kept"]
+    return wide[[name for name in ("kept", *rules) if name in wide]].fillna(0)
+
+
+def best_genes(results: pd.DataFrame, *, n: int) -> pd.DataFrame:
+    """Return the `n` genes with the smallest p-values of one test."""
+    ordered = results.assign(size=-results["log2_fold_change"].abs())
+    ordered = ordered.sort_values(["padj", "p_value", "size", "gene_id"])
+    return ordered.drop(columns="size").head(n)
+
+
+def expression_summary(expression: pd.DataFrame, *, fdr: float) -> pd.DataFrame:
+    """Return genes tested, up and down for every contrast and cell type."""
+    found = expression["padj"] < fdr
+    change = expression["log2_fold_change"]
+    flags = expression[["contrast", "cell_type"]].assign(
+        genes=1, up=found & (change > 0), down=found & (change < 0)
+    )
+    keys = ["contrast", "cell_type"]
+    return flags.groupby(keys, sort=False, as_index=False).sum().astype({"genes": int})
+
+
+def z_scores(
+    pseudobulk: ad.AnnData, genes: list[str], *, rows: Sequence[int]
+) -> pd.DataFrame:
+    """Return log-CPM of `genes` (rows) by sample, scaled to mean 0 and deviation 1."""
+    counts = sparse.csr_matrix(pseudobulk.X)[rows]
+    depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
+    chosen = counts[:, pseudobulk.var_names.get_indexer(genes)].toarray()
+    log_cpm = np.log2(1e6 * chosen / depth[:, None] + 1).T
+    spread = log_cpm.std(axis=1, keepdims=True)
+    scaled = (log_cpm - log_cpm.mean(axis=1, keepdims=True)) / np.where(
+        spread, spread, 1
+    )
+    names = pseudobulk.var.loc[genes, "gene_name"].astype(str)
+    samples = pseudobulk.obs["sample"].astype(str).iloc[rows]
+    return pd.DataFrame(scaled, index=names, columns=samples)
+
+
+def cells_by_gene(
+    adata: ad.AnnData, genes: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return mean expression and percent of cells with the gene, clusters by genes."""
+    values = sparse.csr_matrix(adata.X)[:, adata.var_names.get_indexer(genes)]
+    clusters = adata.obs["leiden"]
+    names = list(clusters.cat.categories)
+    member = sparse.csr_matrix(
+        (np.ones(len(clusters)), (clusters.cat.codes, np.arange(len(clusters)))),
+        shape=(len(names), len(clusters)),
+    )
+    sizes = np.maximum(np.asarray(member.sum(axis=1)), 1)
+    symbols = adata.var.loc[genes, "gene_name"].astype(str).to_numpy()
+    means = (member @ values).toarray() / sizes
+    shares = 100 * (member @ (values > 0).astype(float)).toarray() / sizes
+    return (
+        pd.DataFrame(means, index=names, columns=symbols),
+        pd.DataFrame(shares, index=names, columns=symbols),
+    )
+
+
+def dot_plot_genes(markers: pd.DataFrame, *, most: int = 48) -> list[str]:
+    """Return the best markers of every cluster, as many as fit, each gene once."""
+    n_clusters = markers["cluster"].nunique()
+    each = int(np.clip(most // max(n_clusters, 1), 1, 4))
+    best = markers[markers["rank"] <= markers["rank"].min() + each - 1]
+    return list(dict.fromkeys(best["gene_id"]))

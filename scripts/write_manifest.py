@@ -1,0 +1,93 @@
+"""Write down what the results were made from: checksums, versions, configuration."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _shared.logs import log_to
+from _shared.provenance import (
+    config_digest,
+    git_state,
+    object_config,
+    records,
+    versions,
+)
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+logger = logging.getLogger("write_manifest")
+
+
+def reference_files(reference: Path | None) -> dict | None:
+    """Return path, SHA-256 and size of genome and annotation, None without them."""
+    if reference is None:
+        return None
+    facts = json.loads(reference.read_text())
+    fields = ("path", "sha256", "bytes")
+    return {key: {f: facts[key][f] for f in fields} for key in ("fasta", "gtf")}
+
+
+def main(
+    *,
+    inputs: dict[str, list[Path]],
+    sheets: list[Path],
+    reference: Path | None,
+    star_version: Path | None,
+    outputs: list[Path],
+    manifest: Path,
+    config: dict,
+    seed: int,
+) -> None:
+    """Read every input and output once, write the manifest.
+
+    Parameters
+    ----------
+    inputs
+        Files or folders by kind (`fastq`, `counts`, `markers`, `whitelists`).
+    """
+    star = star_version.read_text().strip() if star_version else None
+    content = {
+        # the only field that differs between two runs of the same
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "workflow": git_state(),
+        "versions": versions(star=star),
+        "seed": seed,
+        "config_digest": config_digest(config),
+        # the one in the object, which knows nothing of tests and titles
+        "object_config_digest": config_digest(object_config(config)),
+        "config": config,
+        "sheets": {str(path): path.read_text(encoding="utf-8-sig") for path in sheets},
+        "inputs": {
+            **{kind: records(paths) for kind, paths in inputs.items()},
+            "sheets": records(sheets),
+        },
+        "reference": reference_files(reference),
+        "outputs": records(outputs),
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    manifest.write_text(text, encoding="utf-8")
+    logger.info("%d inputs", sum(len(files) for files in content["inputs"].values()))
+
+
+if "snakemake" in globals():
+    log_to(snakemake.log[0])
+    main(
+        inputs={
+            kind: [Path(path) for path in snakemake.input.get(kind)]
+            for kind in ("fastq", "counts", "markers", "whitelists")
+        },
+        sheets=[Path(path) for path in snakemake.input.sheets],
+        reference=Path(snakemake.input.reference[0])
+        if snakemake.input.reference
+        else None,
+        star_version=Path(snakemake.input.star_version[0])
+        if snakemake.input.star_version
+        else None,
+        outputs=[Path(path) for path in snakemake.input.outputs],
+        manifest=Path(snakemake.output.manifest),
+        config=snakemake.params.config,
+        seed=snakemake.params.seed,
+    )

@@ -1,0 +1,154 @@
+"""Write one page that holds everything: no server, no network, no second file."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anndata as ad
+import jinja2
+
+from _shared import report_sections as sections
+from _shared.logs import log_to
+from _shared.provenance import config_digest
+from _shared.report_tables import read_table, shown
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+logger = logging.getLogger("write_report")
+
+TABLES = (
+    "markers",
+    "annotation",
+    "integration",
+    "expression",
+    "expression_untested",
+    "composition",
+    "composition_shares",
+    "composition_untested",
+)
+# per sample; the second lot only for samples that enter as reads
+SAMPLE_FILES = ("verdict", "doublets", "cell_metrics", "thresholds", "ledger")
+READ_FILES = ("metrics", "inspection", "calling", "ranks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """The `write_report` section of the config."""
+
+    title: str
+
+
+def load_sample(name: str, files: dict[str, Path]) -> dict:
+    """Return what is known of one sample; None for what only reads could tell."""
+    facts: dict = dict.fromkeys(SAMPLE_FILES + READ_FILES)
+    for kind, path in files.items():
+        is_table = path.suffix == ".tsv"
+        facts[kind] = read_table(path) if is_table else json.loads(path.read_text())
+    facts["cell_metrics"]["sample"] = name
+    return {
+        "sample": name,
+        "n_called": len(facts["cell_metrics"]),
+        "n_kept": int(facts["cell_metrics"]["kept"].sum()),
+        **facts,
+    }
+
+
+def render(context: dict) -> str:
+    """Return the page; a value that the template misses is an error, not a blank."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(sections.__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["shown"] = shown
+    environment.filters["tojson_plain"] = json.dumps
+    return environment.get_template("report.html.j2").render(context).lstrip()
+
+
+def main(
+    *,
+    sample_files: dict[str, dict[str, Path]],
+    tables: dict[str, Path],
+    cells: Path,
+    pseudobulk: Path,
+    design: dict[str, dict[str, str]],
+    sheets: list[Path],
+    page: Path,
+    config: dict,
+    settings: ReportSettings,
+) -> None:
+    """Read all results, write the page.
+
+    Parameters
+    ----------
+    sample_files
+        By sample, in the order of the sheet, and kind (`SAMPLE_FILES`, `READ_FILES`).
+    tables
+        The tables of the run, by the names in `TABLES`.
+    design
+        What the sample sheet says of each sample, in its order.
+    """
+    adata = ad.read_h5ad(cells)
+    samples = {name: load_sample(name, files) for name, files in sample_files.items()}
+    loaded = {name: read_table(path) for name, path in tables.items()}
+    columns = [name for name in next(iter(design.values())) if name in adata.obs]
+    types = adata.obs["cell_type"].cat.categories
+    colors = dict(zip(types, adata.uns["cell_type_colors"], strict=True))
+    context = {
+        "title": settings.title,
+        "config": config,
+        "design": design,
+        "design_columns": columns,
+        "verdict": sections.verdict_section(samples),
+        "reads": sections.reads_section(samples, adata),
+        "cells": sections.cells_section(
+            adata,
+            design=columns,
+            markers=loaded["markers"],
+            annotation=loaded["annotation"],
+            integration=loaded["integration"],
+        ),
+        "differences": sections.differences_section(
+            loaded, ad.read_h5ad(pseudobulk), design, colors=colors, config=config
+        ),
+        "provenance": adata.uns["reads2cells"],
+        "config_digest": config_digest(config),
+        "sheets": {str(path): path.read_text(encoding="utf-8-sig") for path in sheets},
+    }
+    text = render(context)
+    page.write_text(text, encoding="utf-8")
+    logger.info("%d samples, %.1f MB", len(samples), len(text) / 1e6)
+
+
+def by_sample(inputs, samples: list[str], read_samples: list[str]) -> dict:
+    """Return the input files of each sample by kind."""
+    files: dict[str, dict[str, Path]] = {sample: {} for sample in samples}
+    for kinds, names in ((SAMPLE_FILES, samples), (READ_FILES, read_samples)):
+        for kind in kinds:
+            for sample, path in zip(names, inputs.get(kind), strict=True):
+                files[sample][kind] = Path(path)
+    return files
+
+
+if "snakemake" in globals():
+    log_to(snakemake.log[0])
+    main(
+        sample_files=by_sample(
+            snakemake.input,
+            list(snakemake.params.design),
+            snakemake.params.read_samples,
+        ),
+        tables={name: Path(snakemake.input.get(name)) for name in TABLES},
+        cells=Path(snakemake.input.cells),
+        pseudobulk=Path(snakemake.input.pseudobulk),
+        design=snakemake.params.design,
+        sheets=[Path(path) for path in snakemake.input.sheets],
+        page=Path(snakemake.output.page),
+        config=snakemake.params.config,
+        settings=ReportSettings(**snakemake.params.settings),
+    )

@@ -1,0 +1,401 @@
+"""A small made-up results tree, all that the rules of the stage `report` read."""
+
+import json
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import yaml
+from scipy import sparse
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ("A.1", "B-2", "001")
+READ_SAMPLES = ("A.1", "B-2")
+EVIL = "<script>alert(1)</script>"
+TYPES = ("T cells", "B cells", "Monocytes", EVIL)
+RULES = ("low_total_counts", "high_pct_counts_mt", "doublet")
+
+
+def write_tsv(path: Path, table: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+
+
+def write_json(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def config() -> dict:
+    """Return the defaults of the project with a contrast and a hostile title."""
+    text = (ROOT / "config" / "config.yaml").read_text()
+    settings = yaml.safe_load(text)
+    settings["write_report"]["title"] = f"Trial {EVIL}"
+    settings["design"] = {
+        "columns": ["note"],
+        "formula": "~ condition",
+        "contrasts": {"stim_vs_ctrl": ["condition", "stim", "ctrl"]},
+    }
+    settings["annotate_clusters"]["markers"] = "markers.tsv"
+    return dict(sorted(settings.items()))
+
+
+def design(samples=SAMPLES) -> dict[str, dict[str, str]]:
+    levels = ("ctrl", "stim")
+    return {
+        name: {"condition": levels[i % 2], "note": EVIL}
+        for i, name in enumerate(samples)
+    }
+
+
+def gene_names(i: int) -> tuple[str, str]:
+    """Return id and symbol of a gene; the symbol would be a formula to matplotlib."""
+    return f"GENE{i:04d}", f"Gene$_{i}$"
+
+
+def clusters(
+    rng, *, samples, n_cells: int, n_genes: int, n_clusters: int
+) -> ad.AnnData:
+    """Return an object as `find_clusters` leaves it, with groups that can be seen."""
+    n = n_cells * len(samples)
+    sample = np.repeat(np.array(samples, dtype=object), n_cells)
+    group = np.sort(
+        rng.integers(0, max(n_clusters, 1), (len(samples), n_cells))
+    ).ravel()
+    rate = np.full((max(n_clusters, 1), n_genes), 0.4)
+    for k in range(n_clusters):
+        rate[k, 6 * k : 6 * k + 6] = 6
+    counts = rng.poisson(rate[group] * rng.lognormal(0, 0.3, (n, 1))).astype(np.int32)
+    total = counts.sum(axis=1)
+    x = np.log1p(counts / np.maximum(total, 1)[:, None] * 1e4).astype(np.float32)
+    rows = design(samples)
+    names = [str(k) for k in range(n_clusters)]
+    obs = pd.DataFrame(
+        {
+            "sample": pd.Categorical(sample, categories=list(samples)),
+            **{
+                column: pd.Categorical([rows[s][column] for s in sample])
+                for column in ("condition", "note")
+            },
+            "total_counts": total,
+            "n_genes_by_counts": (counts > 0).sum(axis=1),
+            "pct_counts_mt": rng.gamma(2, 1.5, n).round(3),
+            "doublet_score": rng.beta(1, 12, n).round(3),
+            "predicted_doublet": np.zeros(n, dtype=bool),
+            "leiden": pd.Categorical(group.astype(str), categories=names),
+        },
+        index=[f"BC{i:05d}-{s}" for i, s in enumerate(sample)],
+    )
+    genes = pd.DataFrame(map(gene_names, range(n_genes)), columns=["id", "gene_name"])
+    var = genes.set_index("id").rename_axis(None)
+    angle = 2 * np.pi * group / max(n_clusters, 1)
+    umap = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 6 + rng.normal(
+        0, 1, (n, 2)
+    )
+    return ad.AnnData(
+        sparse.csr_matrix(x),
+        obs=obs,
+        var=var,
+        layers={"counts": sparse.csr_matrix(counts)},
+        obsm={
+            "X_pca": rng.normal(size=(n, 5)).astype(np.float32),
+            "X_umap": umap.astype(np.float32),
+        },
+    )
+
+
+def write_sample(root: Path, name: str, rng, *, obs: pd.DataFrame, kept: bool) -> None:
+    """Write the files of the stages up to `cells` for one sample."""
+    n_bad = 4
+    bad = pd.DataFrame(
+        {
+            "barcode": [f"BAD{i}-{name}" for i in range(n_bad)],
+            "total_counts": 5,
+            "n_genes_by_counts": 4,
+            "pct_counts_mt": 40.0,
+            "doublet_score": 0.3,
+            "predicted_doublet": False,
+            "kept": False,
+            "reason": RULES[1],
+            "reasons": RULES[1],
+        }
+    )
+    good = obs.rename_axis("barcode").reset_index().assign(kept=True, reason="")
+    cells = pd.concat([good.assign(reasons="")[list(bad)], bad], ignore_index=True)
+    n = len(cells)
+    reasons = RULES if kept else (*RULES, "sample_set_aside")
+    taken = [0, n_bad, 0] + ([] if kept else [n - n_bad])
+    left = n - np.cumsum(taken)
+    if not kept:
+        cells["kept"] = False
+    folder = root / "results/cells" / name
+    write_tsv(folder / "cell_metrics.tsv", cells)
+    bounds = [
+        ("total_counts", 10, np.inf, 60, 0.2, "5 MADs"),
+        ("n_genes_by_counts", 8, 300, 40, 0.1, "5 MADs"),
+        ("pct_counts_mt", -np.inf, 12, 3, 1, "3 MADs"),
+    ]
+    columns = ["metric", "lower", "upper", "median", "mad", "source"]
+    table = pd.DataFrame(bounds, columns=columns)
+    table.insert(0, "sample", name)
+    write_tsv(folder / "thresholds.tsv", table)
+    steps = ["barcodes_seen", "not_called", *reasons, "kept"]
+    first = [0, 5000 - n, *taken, 0]
+    table = pd.DataFrame({"sample": name, "step": steps, "removed_first": first})
+    table["removed_any"] = table["removed_first"]
+    table["remaining"] = [5000, n, *left, left[-1]]
+    write_tsv(folder / "ledger.tsv", table)
+    decision = {
+        "threshold": 0.42 if n > n_bad else None,
+        "threshold_source": "scrublet" if n > n_bad else "not scored",
+        "expected_rate": 0.03,
+        "observed_rate": 0.021,
+        "n_cells": n,
+    }
+    write_json(folder / "doublets.json", decision)
+    verdict = {"sample": name, "verdict": "kept", "stage": "cells"} | {
+        "reason": "",
+        "hint": "",
+    }
+    if not kept:
+        verdict |= {
+            "verdict": "set_aside",
+            "stage": "count",
+            "reason": "Valid Barcodes is 3.1 percent",
+            "hint": f"Check the chemistry {EVIL}.",
+        }
+    write_json(folder / "verdict.json", verdict)
+
+
+def write_reads(root: Path, name: str, *, kept: bool) -> None:
+    """Write the files of the stages `reads` and `count` for one sample."""
+
+    def metric(title, value, status, limit, unit="percent"):
+        return {
+            "title": title,
+            "value": value,
+            "unit": unit,
+            "status": status,
+            "limit": limit,
+            "meaning": "Low when the chemistry is wrong.",
+        }
+
+    limit = "warn below 75, fail below 50"
+    metrics = {
+        "valid_barcodes": metric("Valid Barcodes", 94.6, "pass", limit)
+        if kept
+        else metric("Valid Barcodes", 3.1, "fail", limit),
+        "umis_in_cells": metric("UMIs in Cells", 61.5, "warn", limit),
+        "saturation": metric("Sequencing Saturation", None, "pass", None),
+        "n_cells": metric("Cells", 1234, "pass", "warn below 100", unit="cells"),
+    }
+    rank = np.unique(np.logspace(0, 4.5, 300).astype(int))
+    counts = 9000 / (1 + (rank / 900) ** 3) + 40 * np.exp(-rank / 2e4)
+    ranks = pd.DataFrame({"rank": rank, "total_counts": counts.astype(int)})
+    ranks["is_cell_share"] = np.clip(2 - rank / 900, 0, 1)
+    write_json(root / f"results/count/{name}/metrics.json", metrics)
+    write_tsv(root / f"results/count/{name}/barcode_ranks.tsv", ranks)
+    calling = {"n_called": 904, "barcodes_seen": 5000, "evidence": ["knee at 900"]}
+    write_json(root / f"results/count/{name}/calling.json", calling)
+    facts = {"sample": name, "chemistry": "10x_3p_v3", "n_reads": 1_250_000, "ok": True}
+    write_json(root / f"results/reads/{name}/inspection.json", facts)
+
+
+def differential(adata: ad.AnnData, rng, types) -> pd.DataFrame:
+    tables = []
+    for name in types:
+        n = adata.n_vars
+        change, p_value = rng.normal(0, 1, n), rng.uniform(0.01, 1, n)
+        change[:6] = [3, -3, 2.5, -2, 4, 2]
+        p_value[:6] = [0, 1e-30, 1e-20, 1e-12, 1e-9, 1e-8]
+        padj = np.minimum(p_value * 10, 1)
+        padj[-3:] = np.nan
+        tables.append(
+            pd.DataFrame(
+                {
+                    "cell_type": name,
+                    "contrast": "stim_vs_ctrl",
+                    "gene_id": adata.var_names,
+                    "gene_name": adata.var["gene_name"].to_numpy(),
+                    "base_mean": rng.gamma(2, 30, n),
+                    "log2_fold_change": change,
+                    "lfc_se": 0.2,
+                    "statistic": change / 0.2,
+                    "p_value": p_value,
+                    "padj": padj,
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def write_run(root: Path, adata: ad.AnnData, rng, *, contrasts: bool) -> None:
+    """Write the files of the stages from `clusters` to `compare`."""
+    results = root / "results"
+    for folder in ("clusters", "annotate", "compare", "report"):
+        (results / folder).mkdir(parents=True, exist_ok=True)
+    adata.write_h5ad(results / "clusters/clusters.h5ad")
+    integration = {"method": "harmony", "batch_column": "batch", "n_batches": 0}
+    integration |= {"used": False, "reason": 'The sample sheet has no column "batch".'}
+    write_tsv(results / "clusters/integration.tsv", pd.DataFrame([integration]))
+    names = list(adata.obs["leiden"].cat.categories)
+    labels = [TYPES[i % len(TYPES)] if i < 5 else "unknown" for i in range(len(names))]
+    annotation = pd.DataFrame(
+        {
+            "cluster": names,
+            "n_cells": adata.obs["leiden"].value_counts(sort=False).to_numpy(),
+            "cell_type": labels,
+            "score": 0.91,
+            "runner_up": "NK cells",
+            "runner_up_score": 0.22,
+            "evidence": "CD3E,CD2",
+        }
+    )
+    write_tsv(results / "annotate/annotation.tsv", annotation)
+    columns = "cluster rank gene_id gene_name score log2_fold_change p_value padj"
+    rows = [
+        (
+            name,
+            r + 1,
+            *gene_names(6 * k + r),
+            20.5 - r,
+            3.25,
+            1e-9,
+            1e-7,
+            88.0,
+            9.5,
+            0.97,
+        )
+        for k, name in enumerate(names if len(names) > 1 else [])
+        for r in range(min(12, adata.n_vars - 6 * k))
+    ]
+    markers = pd.DataFrame(rows, columns=[*columns.split(), "pct_in", "pct_out", "auc"])
+    write_tsv(results / "annotate/markers.tsv", markers)
+
+    label_of = dict(zip(names, labels, strict=True))
+    cell_type = adata.obs["leiden"].astype(str).map(label_of).astype(object)
+    key = pd.DataFrame(
+        {"sample": adata.obs["sample"].astype(str), "cell_type": cell_type}
+    )
+    sizes = key.groupby(["sample", "cell_type"], sort=False).size().rename("n_cells")
+    obs = sizes.reset_index()
+    where = [
+        ((key["sample"] == s) & (key["cell_type"] == t)).to_numpy()
+        for s, t in zip(obs["sample"], obs["cell_type"], strict=True)
+    ]
+    counts = adata.layers["counts"].toarray()
+    x = np.array([counts[w].sum(axis=0) for w in where]).reshape(len(obs), adata.n_vars)
+    rows = design()
+    for column in ("condition", "note"):
+        obs[column] = [rows.get(s, {}).get(column, "") for s in obs["sample"]]
+    obs.index = [
+        f"{s}:{t}" for s, t in zip(obs["sample"], obs["cell_type"], strict=True)
+    ]
+    bulk = ad.AnnData(sparse.csr_matrix(x), obs=obs, var=adata.var)
+    bulk.write_h5ad(results / "compare/pseudobulk.h5ad")
+
+    types = list(dict.fromkeys(labels))[:2] if contrasts and len(adata) else []
+    tested = differential(adata, rng, ["none"])
+    tested = differential(adata, rng, types) if types else tested.iloc[:0]
+    write_tsv(results / "compare/expression.tsv", tested)
+    untested = pd.DataFrame(
+        {
+            "cell_type": ["Monocytes"],
+            "contrast": ["stim_vs_ctrl"],
+            "reason": [f"1 sample per group, 2 are needed {EVIL}."],
+        }
+    )
+    write_tsv(results / "compare/expression_untested.tsv", untested)
+    shares = obs[["sample", "cell_type", "n_cells"]].copy()
+    shares["share"] = shares["n_cells"] / shares.groupby("sample")["n_cells"].transform(
+        "sum"
+    )
+    write_tsv(results / "compare/composition_shares.tsv", shares)
+    composition = pd.DataFrame(
+        {
+            "cell_type": types,
+            "contrast": "stim_vs_ctrl",
+            "share_tested": 0.4,
+            "share_reference": 0.1,
+            "log_ratio": 1.2,
+            "lfc_se": 0.2,
+            "statistic": 6.0,
+            "p_value": 0.001,
+            "padj": 0.004,
+        }
+    )
+    write_tsv(results / "compare/composition.tsv", composition)
+    nothing = pd.DataFrame({"contrast": [], "reason": []})
+    write_tsv(results / "compare/composition_untested.tsv", nothing)
+
+
+def write_tree(
+    root: Path,
+    *,
+    set_aside: tuple[str, ...] = ("B-2",),
+    read_samples: tuple[str, ...] = READ_SAMPLES,
+    samples: tuple[str, ...] = SAMPLES,
+    n_cells: int = 30,
+    n_genes: int = 40,
+    n_clusters: int = 4,
+    contrasts: bool = True,
+    seed: int = 0,
+) -> Path:
+    """Write the whole tree below `root` and return it."""
+    rng = np.random.default_rng(seed)
+    kept = tuple(name for name in samples if name not in set_aside)
+    size = {"n_genes": n_genes, "n_clusters": n_clusters if kept else 0}
+    adata = clusters(rng, samples=kept, n_cells=n_cells, **size)
+    for name in samples:
+        obs = adata.obs[adata.obs["sample"].astype(str) == name]
+        if name not in kept:
+            obs = clusters(
+                rng, samples=(name,), n_cells=9, n_genes=n_genes, n_clusters=1
+            ).obs
+        write_sample(root, name, rng, obs=obs, kept=name in kept)
+    for name in read_samples:
+        write_reads(root, name, kept=name in kept)
+    write_run(root, adata, rng, contrasts=contrasts)
+    (root / "samples.tsv").write_text(
+        "sample\tcondition\tnote\n"
+        + "".join(f"{s}\t{r['condition']}\t{r['note']}\n" for s, r in design().items())
+    )
+    return root
+
+
+def report_arguments(
+    root: Path, *, read_samples=READ_SAMPLES, samples=SAMPLES, settings=None
+) -> dict:
+    """Return the arguments of `write_report.main` for a tree, settings left out."""
+    results = root / "results"
+    own = ("verdict.json", "doublets.json", "cell_metrics.tsv", "thresholds.tsv")
+    files = {
+        name: {Path(f).stem: results / "cells" / name / f for f in (*own, "ledger.tsv")}
+        for name in samples
+    }
+    for name in read_samples:
+        files[name] |= {
+            "metrics": results / f"count/{name}/metrics.json",
+            "calling": results / f"count/{name}/calling.json",
+            "ranks": results / f"count/{name}/barcode_ranks.tsv",
+            "inspection": results / f"reads/{name}/inspection.json",
+        }
+    places = {
+        "markers": "annotate",
+        "annotation": "annotate",
+        "integration": "clusters",
+    }
+    names = ("expression", "composition", "composition_shares")
+    names += ("expression_untested", "composition_untested")
+    places |= dict.fromkeys(names, "compare")
+    return {
+        "sample_files": files,
+        "tables": {n: results / place / f"{n}.tsv" for n, place in places.items()},
+        "cells": results / "report/reads2cells.h5ad",
+        "pseudobulk": results / "compare/pseudobulk.h5ad",
+        "design": design(samples),
+        "sheets": [root / "samples.tsv"],
+        "page": results / "report/report.html",
+        "config": settings or config(),
+    }

@@ -1,0 +1,127 @@
+"""The object that users open keeps the contract, or is not written."""
+
+from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from export_object import finish, label_cells, main, problems
+
+tree = SimpleNamespace(**run_path(str(Path(__file__).with_name("report_tree.py"))))
+ANNOTATION = pd.DataFrame(
+    {"cluster": ["0", "1", "2"], "cell_type": ["unknown", "B cells", "T cells"]}
+)
+
+
+@pytest.fixture
+def adata() -> ad.AnnData:
+    rng = np.random.default_rng(0)
+    size = {"n_cells": 12, "n_genes": 20, "n_clusters": 3}
+    return tree.clusters(rng, samples=("A.1", "001"), **size)
+
+
+def export(root: Path, *, star_version: Path | None = None, **kwargs) -> ad.AnnData:
+    tree.write_tree(root, **kwargs)
+    cells = root / "out.h5ad"
+    main(
+        clusters=root / "results/clusters/clusters.h5ad",
+        annotation=root / "results/annotate/annotation.tsv",
+        star_version=star_version,
+        cells=cells,
+        config={"seed": 7},
+        seed=7,
+    )
+    return ad.read_h5ad(cells)
+
+
+def test_matrices_have_the_types_of_the_contract(tmp_path):
+    adata = export(tmp_path)
+    counts = adata.layers["counts"]
+    assert (counts.format, counts.dtype) == ("csr", np.int32)
+    assert (adata.X.format, adata.X.dtype) == ("csr", np.float32)
+    assert {"X_pca", "X_umap"} <= set(adata.obsm)
+
+
+def test_labels_follow_the_clusters(tmp_path):
+    adata = export(tmp_path)
+    rows = pd.read_csv(
+        tmp_path / "results/annotate/annotation.tsv", sep="\t", dtype=str
+    )
+    label_of = rows.set_index("cluster")["cell_type"]
+    expected = adata.obs["leiden"].astype(str).map(label_of)
+    assert adata.obs["cell_type"].astype(str).tolist() == expected.tolist()
+    assert isinstance(adata.obs["cell_type"].dtype, pd.CategoricalDtype)
+
+
+def test_design_columns_stay_categoricals(tmp_path):
+    adata = export(tmp_path)
+    assert isinstance(adata.obs["condition"].dtype, pd.CategoricalDtype)
+
+
+def test_provenance_and_colors_are_inside(tmp_path):
+    version = tmp_path / "star_version.txt"
+    version.write_text("2.7.10b\n")
+    uns = export(tmp_path, star_version=version).uns
+    assert uns["reads2cells"]["seed"] == 7
+    assert uns["reads2cells"]["versions"]["STAR"] == "2.7.10b"
+    assert len(uns["reads2cells"]["config_digest"]) == 64
+    assert len(uns["leiden_colors"]) == 4
+    assert all(color.startswith("#") for color in uns["cell_type_colors"])
+
+
+def test_an_absent_program_has_no_version(tmp_path):
+    assert "STAR" not in export(tmp_path).uns["reads2cells"]["versions"]
+
+
+def test_no_cells_give_an_object_without_cells(tmp_path):
+    adata = export(tmp_path, set_aside=tree.SAMPLES)
+    assert adata.n_obs == 0
+    assert "cell_type" in adata.obs
+
+
+def test_unknown_is_the_last_category(adata):
+    labels = label_cells(adata.obs["leiden"], ANNOTATION)
+    assert list(labels.categories) == ["B cells", "T cells", "unknown"]
+
+
+def test_a_cluster_without_a_label_is_an_error(adata):
+    with pytest.raises(ValueError, match=r"without a row in annotation.tsv: \['2'\]"):
+        label_cells(adata.obs["leiden"], ANNOTATION.iloc[:2])
+
+
+def test_a_sound_object_has_no_problems(adata):
+    assert problems(adata) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda a: a.obs.pop("doublet_score"), "obs has no 'doublet_score'"),
+        (lambda a: a.obsm.pop("X_umap"), "obsm has no 'X_umap'"),
+        (lambda a: a.layers.pop("counts"), "layers has no 'counts'"),
+        (lambda a: a.layers.update(counts=a.layers["counts"] * 0.5), "are no counts"),
+        (
+            lambda a: setattr(a, "obs_names", a.obs_names + "x"),
+            "24 cells are not named",
+        ),
+        (
+            lambda a: setattr(a, "var_names", ["g", "g", *a.var_names[2:]]),
+            "gene names repeat, first g",
+        ),
+    ],
+)
+def test_a_broken_contract_is_named_and_nothing_is_written(adata, spoil, problem):
+    spoil(adata)
+    with pytest.raises(ValueError, match=problem):
+        finish(adata, ANNOTATION, config={}, seed=1, star=None)
+
+
+def test_a_dense_object_becomes_sparse(adata):
+    adata.X = adata.X.toarray()
+    done = finish(adata, ANNOTATION, config={}, seed=1, star=None)
+    assert sparse.issparse(done.X)

@@ -1,0 +1,160 @@
+"""Figures are drawn for the smallest data, and carry no word of users as markup."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from _shared import figures
+from _shared.palette import CATEGORIES, UNKNOWN, colors_of
+from _shared.svg import MOST_VECTOR_POINTS, to_svg
+
+RANKS = pd.DataFrame(
+    {"rank": [1, 10, 100], "total_counts": [900, 500, 3], "is_cell_share": [1, 0.5, 0]}
+)
+
+
+def embedding(n: int) -> tuple[np.ndarray, pd.Series]:
+    points = np.random.default_rng(1).normal(size=(n, 2))
+    return points, pd.Series(pd.Categorical(["a"] * (n // 2) + ["b"] * (n - n // 2)))
+
+
+def categorical(n: int) -> str:
+    points, labels = embedding(n)
+    figure = figures.umap_by_category(
+        points, labels, colors=["#112233", "#445566"], name_groups=True
+    )
+    return to_svg(figure, "x")
+
+
+def test_a_figure_is_one_svg_without_outside_references():
+    text = to_svg(figures.knee_plot(RANKS), "Knee")
+    assert text.startswith('<svg role="img" aria-label="Knee"')
+    assert text.rstrip().endswith("</svg>")
+    assert "http" not in text
+    assert "metadata" not in text
+
+
+def test_colors_of_the_frame_come_from_the_page():
+    text = to_svg(figures.knee_plot(RANKS), "Knee")
+    assert "var(--muted)" in text
+    assert "var(--line)" in text
+    assert "DejaVu" not in text
+
+
+def test_text_stays_text():
+    assert ">barcode rank</text>" in to_svg(figures.knee_plot(RANKS), "Knee")
+
+
+def test_the_same_data_gives_the_same_figure():
+    assert categorical(MOST_VECTOR_POINTS + 1) == categorical(MOST_VECTOR_POINTS + 1)
+
+
+@pytest.mark.parametrize(
+    ("n", "is_image"), [(MOST_VECTOR_POINTS, False), (MOST_VECTOR_POINTS + 1, True)]
+)
+def test_large_point_clouds_are_pixels(n, is_image):
+    assert ("data:image/png" in categorical(n)) == is_image
+
+
+def test_ids_without_a_reference_are_left_out():
+    text = categorical(10)
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert all(f"#{name}" in text for name in ids)
+
+
+@pytest.mark.parametrize("label", ['a "b" <c> & d', "<script>alert(1)</script>"])
+def test_labels_are_escaped(label):
+    values = pd.Series([3, 1], index=[label, "$x_1$"])
+    text = to_svg(figures.bars(values, colors=["#111111"] * 2, xlabel="n"), label)
+    assert "<script>" not in text
+    assert "<c>" not in text
+    assert ">$x_1$</text>" in text
+
+
+def test_a_knee_of_no_counts_is_drawn_empty():
+    empty = RANKS.assign(total_counts=0)
+    assert to_svg(figures.knee_plot(empty), "x")
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_a_map_of_few_cells_is_drawn(n):
+    points = np.zeros((n, 2))
+    assert to_svg(figures.umap_by_value(points, np.zeros(n), label="v"), "x")
+
+
+def test_limits_that_bound_nothing_are_not_drawn():
+    cells = pd.DataFrame({"sample": "a", "total_counts": [10, 20, 30]})
+    for name in ("n_genes_by_counts", "pct_counts_mt", "doublet_score"):
+        cells[name] = [1.0, np.nan, 3.0]
+    bounds = pd.DataFrame(
+        {"sample": ["a"], "metric": ["total_counts"], "lower": -np.inf, "upper": np.inf}
+    )
+    plain = to_svg(figures.qc_ridges(cells, bounds), "x")
+    cut = to_svg(figures.qc_ridges(cells, bounds.assign(upper=25.0)), "x")
+    assert figures.LIMIT not in plain
+    assert figures.LIMIT in cut
+
+
+def test_a_p_value_of_zero_has_a_place_in_the_volcano():
+    table = pd.DataFrame(
+        {
+            "gene_name": ["a", "b", "c"],
+            "log2_fold_change": [1.0, -1.0, np.nan],
+            "p_value": [0.0, 1e-5, np.nan],
+            "padj": [0.0, 1e-4, np.nan],
+        }
+    )
+    text = to_svg(figures.volcano(table, fdr=0.05), "x")
+    assert ">a</text>" in text
+    assert ">c</text>" not in text
+
+
+@pytest.mark.parametrize("p_value", [0.0, np.nan])
+def test_a_volcano_of_nothing_but_extremes_is_drawn(p_value):
+    table = pd.DataFrame({"gene_name": ["a"], "log2_fold_change": [1.0]})
+    table = table.assign(p_value=p_value, padj=p_value)
+    assert to_svg(figures.volcano(table, fdr=0.05), "x")
+
+
+def test_groups_of_a_heatmap_are_named():
+    values = pd.DataFrame([[1.0, -1.0]], index=["g"], columns=["s1", "s2"])
+    groups = pd.Series(["ctrl", "stim"], index=["s1", "s2"])
+    text = to_svg(figures.heatmap(values, groups=groups), "x")
+    assert ">ctrl</text>" in text
+    assert ">stim</text>" in text
+
+
+def test_found_types_have_a_star():
+    shares = pd.DataFrame(
+        {"cell_type": ["T", "B"], "group": ["x", "y"], "share": [20.0, 80.0]}
+    )
+    text = to_svg(figures.share_points(shares, groups=("x", "y"), found={"T"}), "x")
+    assert ">T ★</text>" in text
+    assert ">B</text>" in text
+
+
+def test_many_categories_do_not_grow_the_legend():
+    names = [str(i) for i in range(60)]
+    labels = pd.Series(pd.Categorical(names, categories=names))
+    figure = figures.umap_by_category(
+        np.zeros((60, 2)), labels, colors=colors_of(names), name_groups=False
+    )
+    assert "and 36 more" in to_svg(figure, "x")
+
+
+def test_colors_are_distinct_and_unknown_is_gray():
+    colors = colors_of([*map(str, range(40)), "unknown"])
+    assert len(set(colors)) == 41
+    assert colors[: len(CATEGORIES)] == list(CATEGORIES)
+    assert colors[-1] == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("places", "moved"),
+    [([9, 5, 1], [9, 5, 1]), ([9, 9, 9], [9, 7, 5]), ([1, 1, 1], [5, 3, 1]), ([], [])],
+)
+def test_labels_move_apart_and_stay_above_the_axis(places, moved):
+    found = figures._apart(np.array(places), step=2)
+    assert found.tolist() == moved

@@ -1,0 +1,366 @@
+"""The page says what the tables say, and says so when there is nothing to say."""
+
+import re
+from html import unescape
+from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import export_object
+import write_report
+from _shared.report_tables import (
+    best_genes,
+    dot_plot_genes,
+    expression_summary,
+    ledger_problems,
+    ledger_shares,
+    read_table,
+    shown,
+)
+from write_report import ReportSettings, by_sample
+
+tree = SimpleNamespace(**run_path(str(Path(__file__).with_name("report_tree.py"))))
+SECTIONS = ["verdict", "reads-and-cells", "cells", "differences", "how"]
+
+
+def write_page(
+    root: Path, *, read_samples=tree.READ_SAMPLES, config=None, **kwargs
+) -> str:
+    """Make a tree, run both scripts on it and return the page."""
+    tree.write_tree(root, read_samples=read_samples, **kwargs)
+    given = tree.report_arguments(root, read_samples=read_samples, settings=config)
+    export_object.main(
+        clusters=root / "results/clusters/clusters.h5ad",
+        annotation=root / "results/annotate/annotation.tsv",
+        star_version=None,
+        cells=given["cells"],
+        config=given["config"],
+        seed=7,
+    )
+    title = given["config"]["write_report"]["title"]
+    write_report.main(**given, settings=ReportSettings(title=title))
+    return given["page"].read_text()
+
+
+def section(page: str, name: str) -> str:
+    start = page.index(f'<section id="{name}"')
+    return page[start : page.index("</section>", start)]
+
+
+def text_of(markup: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", markup)).split())
+
+
+def rows_of(page: str, table: str) -> list[list[str]]:
+    start = page.index(f'<table id="{table}"')
+    body = page[page.index("<tbody>", start) : page.index("</tbody>", start)]
+    rows = re.findall(r"<tr.*?</tr>", body, flags=re.DOTALL)
+    cells = r"<td[^>]*>(.*?)</td>"
+    return [[text_of(c) for c in re.findall(cells, row, re.DOTALL)] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def page(root) -> str:
+    return write_page(root)
+
+
+def test_the_sections_are_there_in_their_order(page):
+    assert re.findall(r'<section id="([^"]+)"', page) == SECTIONS
+
+
+def test_every_sample_has_its_verdict_and_those_set_aside_come_first(page):
+    rows = re.findall(r'data-sample="([^"]+)" data-verdict="([^"]+)"', page)
+    assert rows == [("B-2", "set_aside"), ("A.1", "kept"), ("001", "kept")]
+
+
+def test_reason_and_hint_stand_beside_the_verdict(page):
+    row = rows_of(page, "verdicts")[0]
+    assert row[0] == "✕ set aside"
+    assert row[2].startswith("Valid Barcodes is 3.1 percent (stage count) Check")
+
+
+def test_a_light_is_an_icon_and_a_word_not_only_a_color(page):
+    row = rows_of(page, "verdicts")[1]
+    assert row[3] == "▲ 1 warn ✓ 2 pass"
+    assert "▲ warn UMIs in Cells: 61.5 % (warn below 75, fail below 50)" in row[2]
+
+
+def test_a_sample_without_reads_has_no_metrics_and_says_so(page):
+    assert rows_of(page, "verdicts")[2][3] == "entered as counts"
+    assert [row[0] for row in rows_of(page, "metrics")] == ["B-2", "A.1"]
+
+
+def test_a_metric_without_a_value_is_a_dash(page):
+    assert rows_of(page, "metrics")[0][1:] == ["✕ 3.1 %", "▲ 61.5 %", "-", "✓ 1,234"]
+
+
+def test_text_of_users_is_shown_and_not_run(page):
+    assert page.count("<script>") == 1
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert tree.EVIL in text_of(section(page, "verdict"))
+    assert f"<title>Trial {tree.EVIL}</title>" in unescape(page)
+
+
+def test_nothing_is_fetched_from_outside(page):
+    assert not re.findall(r'(?:src|href|srcset|action)\s*=\s*"(?!#|data:)', page)
+    assert not re.findall(r"url\((?!#)", page)
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "@import" not in page
+
+
+def test_ids_are_unique(page):
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_every_reference_inside_the_page_leads_somewhere(page):
+    ids = set(re.findall(r'\sid="([^"]+)"', page))
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', page)) <= ids
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "columns"),
+    [
+        ("annotation-table", "annotate/annotation", ["cluster", "n_cells"]),
+        (
+            "shares-table",
+            "compare/composition_shares",
+            ["sample", "cell_type", "n_cells"],
+        ),
+    ],
+)
+def test_the_numbers_are_those_of_the_tables(page, root, name, table, columns):
+    expected = read_table(root / f"results/{table}.tsv")[columns].astype(str)
+    found = [row[: len(columns)] for row in rows_of(page, name)]
+    assert found == expected.to_numpy().tolist()
+
+
+def test_ten_markers_are_shown_per_cluster(page, root):
+    markers = read_table(root / "results/annotate/markers.tsv")
+    rows = rows_of(page, "markers-table")
+    assert len(rows) == 10 * markers["cluster"].nunique()
+    assert rows[0][:4] == ["0", "1", "Gene$_0$", "GENE0000"]
+
+
+def test_the_summary_counts_genes_up_and_down(page):
+    assert rows_of(page, "summary-1")[0][1:] == ["40", "4", "2"]
+
+
+def test_the_ledger_is_shown_and_agrees(page, root):
+    ledger = read_table(root / "results/cells/A.1/ledger.tsv")
+    shown_rows = [row for row in rows_of(page, "ledger-table") if row[0] == "A.1"]
+    remaining = [int(row[4].replace(",", "")) for row in shown_rows]
+    assert remaining == ledger["remaining"].astype(int).tolist()
+    assert "The sums agree" in text_of(section(page, "reads-and-cells"))
+
+
+def test_what_was_not_tested_is_there_with_its_reason(page):
+    row = rows_of(page, "untested-table")[0]
+    assert row[:3] == ["expression", "Monocytes", "stim_vs_ctrl"]
+    assert row[3].startswith("1 sample per group, 2 are needed")
+
+
+def test_methods_are_filled_with_the_parameters(page):
+    text = text_of(page[page.index('id="methods"') :])
+    resolution = tree.config()["find_clusters"]["resolution"]
+    assert f"Leiden algorithm at resolution {resolution} " in text
+    assert "Batches were not integrated." in text
+    assert "formula ~ condition" in text
+
+
+def test_parameters_versions_and_sheets_are_told(page):
+    how = section(page, "how")
+    resolution = tree.config()["find_clusters"]["resolution"]
+    assert ["find_clusters", "resolution", str(resolution)] in rows_of(page, "config")
+    assert "scanpy" in [row[0] for row in rows_of(page, "versions")]
+    assert "sample\tcondition\tnote\nA.1\tctrl" in unescape(how)
+    assert "Seed 7" in text_of(how)
+
+
+def test_the_same_results_give_the_same_page(page, tmp_path, root):
+    again = write_page(tmp_path)
+    assert again.replace(str(tmp_path), "") == page.replace(str(root), "")
+
+
+def test_without_a_kept_sample_sentences_replace_the_figures(tmp_path):
+    page = write_page(tmp_path, set_aside=tree.SAMPLES)
+    assert re.findall(r'<section id="([^"]+)"', page) == SECTIONS
+    assert "No sample was kept" in text_of(section(page, "verdict"))
+    assert "No cells were kept, so" in text_of(section(page, "cells"))
+    assert "no shares to show" in text_of(section(page, "differences"))
+
+
+def test_one_cluster_has_no_markers_and_that_is_said(tmp_path):
+    page = write_page(tmp_path, n_clusters=1)
+    assert "a single cluster has nothing" in text_of(section(page, "cells"))
+
+
+def test_without_reads_there_are_no_metrics_and_no_knees(tmp_path):
+    page = write_page(tmp_path, read_samples=())
+    assert "All samples entered as counts" in text_of(section(page, "verdict"))
+    assert "STARsolo 2" not in text_of(page)
+    assert "Barcodes by rank" not in page
+
+
+def test_without_a_contrast_nothing_is_compared(tmp_path):
+    config = tree.config()
+    config["design"] = {"columns": [], "formula": "", "contrasts": {}}
+    page = write_page(tmp_path, config=config, contrasts=False)
+    assert "No contrast is configured" in text_of(section(page, "differences"))
+    assert "DESeq2 in" not in text_of(page[page.index('id="methods"') :])
+
+
+def test_one_cell_is_enough_for_a_page(tmp_path):
+    page = write_page(tmp_path, n_cells=1, n_clusters=1, set_aside=("B-2", "001"))
+    assert text_of(section(page, "cells")).startswith("Clusters and cell types 1 cells")
+
+
+def test_a_sample_without_called_cells_is_no_error(tmp_path):
+    tree.write_tree(tmp_path)
+    for name in ("cell_metrics", "thresholds"):
+        path = tmp_path / f"results/cells/B-2/{name}.tsv"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    ledger = tmp_path / "results/cells/B-2/ledger.tsv"
+    steps = "B-2\tbarcodes_seen\t0\t0\t0\nB-2\tkept\t0\t0\t0\n"
+    ledger.write_text("sample\tstep\tremoved_first\tremoved_any\tremaining\n" + steps)
+    given = tree.report_arguments(tmp_path)
+    export_object.main(
+        clusters=tmp_path / "results/clusters/clusters.h5ad",
+        annotation=tmp_path / "results/annotate/annotation.tsv",
+        star_version=None,
+        cells=given["cells"],
+        config=given["config"],
+        seed=7,
+    )
+    write_report.main(**given, settings=ReportSettings(title="x"))
+    assert 'data-sample="B-2"' in given["page"].read_text()
+
+
+def test_lost_cells_are_the_first_thing_told(tmp_path):
+    tree.write_tree(tmp_path)
+    path = tmp_path / "results/cells/A.1/ledger.tsv"
+    text = path.read_text()
+    path.write_text(text.replace("high_pct_counts_mt\t4\t", "high_pct_counts_mt\t3\t"))
+    given = tree.report_arguments(tmp_path)
+    export_object.main(
+        clusters=tmp_path / "results/clusters/clusters.h5ad",
+        annotation=tmp_path / "results/annotate/annotation.tsv",
+        star_version=None,
+        cells=given["cells"],
+        config=given["config"],
+        seed=7,
+    )
+    write_report.main(**given, settings=ReportSettings(title="x"))
+    verdict = text_of(section(given["page"].read_text(), "verdict"))
+    assert "A.1: step high_pct_counts_mt does not add up." in verdict
+
+
+LEDGER = pd.DataFrame(
+    {
+        "sample": "a",
+        "step": ["barcodes_seen", "not_called", "doublet", "kept"],
+        "removed_first": [0, 90, 3, 0],
+        "removed_any": [0, 90, 3, 0],
+        "remaining": [100, 10, 7, 7],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "cells", "problem"),
+    [
+        ("kept", {"a": 7}, None),
+        ("kept", {"a": 6}, "ends with 7 cells (kept), the final object has 6"),
+        ("kept", {}, "the final object has 0"),
+        ("set_aside", {"a": 7}, "(set_aside), the final object has 7"),
+        ("set_aside", {}, None),
+    ],
+)
+def test_the_ledger_is_held_against_the_object(verdict, cells, problem):
+    found = ledger_problems(LEDGER, verdicts={"a": verdict}, final_cells=cells)
+    assert len(found) == (problem is not None)
+    assert problem is None or problem in found[0]
+
+
+def test_ledger_shares_leave_out_what_was_never_a_cell():
+    shares = ledger_shares(LEDGER)
+    assert shares.loc["a"].to_dict() == {"kept": 7, "doublet": 3}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (1234567, "number", "1,234,567"),
+        (0.12345, "number", "0.123"),
+        (1234.5, "number", "1,234"),
+        (np.inf, "number", "none"),
+        (np.nan, "number", "-"),
+        (None, "percent", "-"),
+        (93.456, "percent", "93.5 %"),
+        (0.4, "share", "40.0 %"),
+        (1e-9, "p", "1.0e-09"),
+        (0, "p", "0"),
+        (0.04, "p", "0.04"),
+        (np.True_, "text", "yes"),
+        ("001", "text", "001"),
+        ("", "text", "-"),
+    ],
+)
+def test_values_are_written_as_people_read_them(value, kind, text):
+    assert shown(value, kind) == text
+
+
+def test_names_that_look_like_numbers_or_nothing_stay_text(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_text("sample\tgene_name\tpadj\tkept\n001\tNA\t\tTrue\n")
+    row = read_table(path).iloc[0]
+    assert (row["sample"], row["gene_name"], row["kept"]) == ("001", "NA", True)
+    assert np.isnan(row["padj"])
+
+
+RESULTS = pd.DataFrame(
+    {
+        "contrast": "c",
+        "cell_type": ["T", "T", "T", "B"],
+        "gene_id": ["g1", "g2", "g3", "g1"],
+        "log2_fold_change": [1.0, -2.0, 3.0, 1.0],
+        "p_value": [0.01, 0.001, 0.5, 0.2],
+        "padj": [0.02, 0.004, np.nan, 0.2],
+    }
+)
+
+
+def test_genes_are_counted_by_direction_and_an_untested_one_as_neither():
+    summary = expression_summary(RESULTS, fdr=0.05)
+    expected = [["c", "T", 3, 1, 1], ["c", "B", 1, 0, 0]]
+    assert summary.to_numpy().tolist() == expected
+
+
+def test_best_genes_are_those_with_the_smallest_p_values():
+    assert best_genes(RESULTS.iloc[:3], n=2)["gene_id"].tolist() == ["g2", "g1"]
+
+
+def test_the_dot_plot_names_each_gene_once():
+    markers = pd.DataFrame(
+        {"cluster": ["0", "0", "1"], "rank": [1, 2, 1], "gene_id": ["a", "b", "a"]}
+    )
+    assert dot_plot_genes(markers) == ["a", "b"]
+
+
+def test_files_are_sorted_to_their_samples():
+    files = {kind: ["a", "b"] for kind in write_report.SAMPLE_FILES}
+    files |= {kind: ["r"] for kind in write_report.READ_FILES}
+    found = by_sample(files, ["x", "y"], ["y"])
+    assert found["x"]["ledger"] == Path("a")
+    assert set(found["x"]) == set(write_report.SAMPLE_FILES)
+    assert found["y"]["metrics"] == Path("r")
