@@ -166,7 +166,7 @@ def main(
     called, evidence = [], ["no counts, so no cells"]
     if counts.nnz:
         called, evidence = called_by_star(solo / feature / "raw", settings)
-    is_cell = np.isin(barcodes.astype(str), called)
+    is_cell = barcodes.isin(called)
     logger.info("called %d cells", is_cell.sum())
 
     summary = star_summary(solo / feature / "Summary.csv")

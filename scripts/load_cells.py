@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata as ad
-import numpy as np
 import pandas as pd
 from scipy import sparse
 
@@ -21,21 +20,20 @@ logger = logging.getLogger("load_cells")
 
 def from_starsolo(
     raw: Path, *, called: Path, genes: Path
-) -> tuple[sparse.csr_matrix, np.ndarray, pd.DataFrame]:
+) -> tuple[sparse.csr_matrix, pd.Index, pd.DataFrame]:
     """Return counts, barcodes and genes of the called cells of a raw matrix."""
     counts, barcodes, features = read_mtx(raw)
-    cells = pd.read_csv(called, sep="\t", dtype=str)["barcode"].to_numpy()
-    is_cell = np.isin(barcodes.astype(str), cells)
+    is_cell = barcodes.isin(pd.read_csv(called, sep="\t", dtype=str)["barcode"])
     # text as it stands: a gene may be called "NA"
     columns = pd.read_csv(genes, sep="\t", dtype=str, keep_default_na=False)
     columns["is_mito"] = columns["is_mito"] == "True"
-    var = columns.set_index("gene_id").loc[features[:, 0].astype(str)]
+    var = columns.set_index("gene_id").loc[features[0]]
     return counts[is_cell], barcodes[is_cell], var
 
 
 def as_anndata(
     counts: sparse.csr_matrix,
-    barcodes: np.ndarray,
+    barcodes: pd.Index,
     var: pd.DataFrame,
     *,
     sample: str,

@@ -93,13 +93,17 @@ def score(
     if settings.enabled and adata.n_obs < FEWEST_CELLS:
         source = f"not scored: fewer than {FEWEST_CELLS} cells"
     elif settings.enabled:
-        scores, automatic = scrublet_scores(adata, expected_rate=rate, seed=seed)
-        threshold, source = choose_threshold(
-            scores,
-            automatic=automatic,
-            expected_rate=rate,
-            fixed=settings.threshold,
-        )
+        try:
+            scores, automatic = scrublet_scores(adata, expected_rate=rate, seed=seed)
+            threshold, source = choose_threshold(
+                scores,
+                automatic=automatic,
+                expected_rate=rate,
+                fixed=settings.threshold,
+            )
+        except ValueError as error:
+            # shallow cells have fewer variable genes than Scrublet has components
+            source = f"not scored: {error}"
     predicted = scores > (np.inf if threshold is None else threshold)
     table = pd.DataFrame(
         {"doublet_score": scores, "predicted_doublet": predicted},

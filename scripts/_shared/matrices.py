@@ -1,6 +1,6 @@
 """Count matrices on disk, as STARsolo, Cell Ranger and anndata write them."""
 
-import gzip
+import csv
 import re
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from _shared.logs import UserError
 
 # a matrix in which more barcodes than this share have fewer counts holds empty droplets
 EMPTY_COUNTS, MOST_EMPTY = 10, 0.5
-Counts = tuple[sparse.csr_matrix, np.ndarray, pd.DataFrame]
+Counts = tuple[sparse.csr_matrix, pd.Index, pd.DataFrame]
 
 
 def part(folder: Path, *names: str) -> Path:
@@ -35,20 +35,22 @@ def part(folder: Path, *names: str) -> Path:
     )
 
 
-def read_column(path: Path) -> np.ndarray:
-    """Return the first column of a table without header, as text."""
-    return read_columns(path)[:, 0]
+def read_columns(path: Path) -> pd.DataFrame:
+    """Return a table without header as text; without lines, without columns."""
+    try:
+        return pd.read_csv(
+            path,
+            sep="\t",
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            quoting=csv.QUOTE_NONE,
+        )
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame({0: pd.Series(dtype=str)})
 
 
-def read_columns(path: Path) -> np.ndarray:
-    """Return all columns of a tab-separated table without header, as text."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        rows = [line.rstrip("\r\n").split("\t") for line in lines]
-    return np.array(rows, dtype=object).reshape(len(rows), -1)
-
-
-def read_mtx(folder: Path) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+def read_mtx(folder: Path) -> tuple[sparse.csr_matrix, pd.Index, pd.DataFrame]:
     """Read a folder of matrix, barcodes and features.
 
     Returns
@@ -67,7 +69,7 @@ def read_mtx(folder: Path) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
         counts = io.mmread(path, spmatrix=True).T.tocsr()
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{path}: cannot be read ({error}); fetch it again.") from None
-    barcodes = read_column(part(folder, "barcodes.tsv"))
+    barcodes = pd.Index(read_columns(part(folder, "barcodes.tsv"))[0])
     features = read_columns(part(folder, "features.tsv", "genes.tsv"))
     if counts.shape != (len(barcodes), len(features)):
         raise UserError(
@@ -107,10 +109,10 @@ def from_mtx(folder: Path, mito: re.Pattern) -> Counts:
     """
     counts, barcodes, features = read_mtx(folder)
     if features.shape[1] > 2:
-        is_gene = features[:, 2] == "Gene Expression"
+        is_gene = (features[2] == "Gene Expression").to_numpy()
         counts, features = counts[:, is_gene], features[is_gene]
-    names = features[:, 1 if features.shape[1] > 1 else 0]
-    return counts, barcodes, gene_table(features[:, 0], names, mito)
+    names = features[1 if features.shape[1] > 1 else 0]
+    return counts, barcodes, gene_table(features[0], names, mito)
 
 
 def from_cellranger_h5(path: Path, mito: re.Pattern) -> Counts:
@@ -131,7 +133,7 @@ def from_cellranger_h5(path: Path, mito: re.Pattern) -> Counts:
             name: matrix["features"][name].asstr()[:]
             for name in ("id", "name", "feature_type")
         }
-        barcodes = matrix["barcodes"].asstr()[:]
+        barcodes = pd.Index(matrix["barcodes"].asstr()[:])
     is_gene = texts["feature_type"] == "Gene Expression"
     var = gene_table(texts["id"][is_gene], texts["name"][is_gene], mito)
     return as_counts(counts, source=path)[:, is_gene], barcodes, var
@@ -144,7 +146,7 @@ def from_h5ad(path: Path, mito: re.Pattern) -> Counts:
     named = [name for name in ("gene_name", "gene_symbols") if name in adata.var]
     names = adata.var[named[0]] if named else adata.var_names
     var = gene_table(adata.var_names, names, mito)
-    return counts, adata.obs_names.to_numpy(), var
+    return counts, adata.obs_names, var
 
 
 def gene_table(ids, names, mito: re.Pattern) -> pd.DataFrame:

@@ -47,6 +47,15 @@ def test_few_cells_are_not_scored_and_that_is_said(n):
     assert "fewer than 50 cells" in decision["threshold_source"]
 
 
+def test_cells_too_shallow_for_components_are_not_scored_and_that_is_said():
+    counts = np.zeros((60, 300), dtype=np.int32)
+    counts[:, :20] = np.random.default_rng(0).integers(0, 3, (60, 20))
+    adata = ad.AnnData(sparse.csr_matrix(counts))
+    table, decision = score(adata, settings(), seed=1)
+    assert not table["predicted_doublet"].any()
+    assert decision["threshold_source"].startswith("not scored: ")
+
+
 def test_off_is_off():
     table, decision = score(cells(60), settings(enabled=False), seed=1)
     assert table["doublet_score"].isna().all()

@@ -1,0 +1,228 @@
+"""The whole line on small simulated reads: what was planted must be found."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from browser import needs_browser, show
+from running import ROOT, environment, planned, snakemake, text_of
+
+from planted_found import score
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Simulate the small experiment."""
+    folder = tmp_path_factory.mktemp("small")
+    command = [sys.executable, str(ROOT / "tests/demo/simulate.py"), str(folder)]
+    subprocess.run([*command, "--size", "small"], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(simulated):
+    """Run the workflow on the small experiment, once for all tests."""
+    done = snakemake(simulated)
+    assert done.returncode == 0, text_of(done)[-5000:]
+    return simulated
+
+
+def test_what_was_planted_is_found(finished):
+    table = score(finished)
+    assert table["ok"].all(), table.to_string()
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in text_of(snakemake(finished))
+
+
+def test_the_object_keeps_its_contract(finished):
+    adata = ad.read_h5ad(finished / "results/report/reads2cells.h5ad")
+    counts = adata.layers["counts"]
+    assert np.issubdtype(counts.dtype, np.integer)
+    assert counts.format == "csr"
+    assert adata.X.dtype == np.float32
+    assert adata.obs_names.is_unique
+    assert adata.var_names.is_unique
+    barcode, sample = adata.obs_names[0].split("-", 1)
+    assert len(barcode) == 16
+    assert sample == adata.obs["sample"].iloc[0]
+    for column in ("leiden", "cell_type", "condition", "donor"):
+        assert isinstance(adata.obs[column].dtype, pd.CategoricalDtype)
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    assert (adata.obs["total_counts"] == totals).all()
+    assert {"X_pca", "X_umap"} <= set(adata.obsm)
+    assert adata.uns["reads2cells"]["seed"] == 1
+
+
+def test_no_cell_is_lost_unaccounted(finished):
+    adata = ad.read_h5ad(finished / "results/report/reads2cells.h5ad", backed="r")
+    kept = adata.obs["sample"].value_counts()
+    for sample in kept.index:
+        ledger = pd.read_csv(finished / f"results/cells/{sample}/ledger.tsv", sep="\t")
+        start, end = ledger["remaining"].iloc[[0, -1]]
+        assert start - ledger["removed_first"].sum() == end == kept[sample]
+
+
+def test_the_manifest_knows_every_input(finished):
+    manifest = json.loads((finished / "results/report/manifest.json").read_text())
+    said = json.dumps(manifest)
+    for path in finished.glob("reads/*/*.fastq.gz"):
+        assert path.name in said
+
+
+@needs_browser
+def test_a_browser_shows_every_section_of_the_page(finished, tmp_path):
+    seen = show(finished / "results/report/report.html", tmp_path)
+    assert seen.console == []
+    assert seen.urls == set()
+    sections = re.findall(r'<section[^>]* id="([^"]+)"', seen.dom)
+    assert sections == ["verdict", "reads-and-cells", "cells", "differences", "how"]
+
+
+def descendants(folder, rule):
+    """Return the rules that come after `rule`, by Snakemake's own graph."""
+    graph = snakemake(folder, "--rulegraph", "dot").stdout
+    names, edges = {}, []
+    for line in graph.splitlines():
+        words = line.strip().rstrip(";").split()
+        if "label" in line and "->" not in line and words[0].split("[")[0].isdigit():
+            names[words[0].split("[")[0]] = line.split('label = "')[1].split('"')[0]
+        elif "->" in words:
+            edges.append((words[0], words[2]))
+    found, new = set(), {number for number, name in names.items() if name == rule}
+    while new:
+        found |= new
+        new = {target for source, target in edges if source in new} - found
+    return {names[number] for number in found}
+
+
+# one key of every section of the config, and the rules that it belongs to
+KEYS = {
+    "seed": (2, {"score_doublets", "reduce_dimensions"}),
+    "strict": (True, {"inspect_reads", "filter_cells"}),
+    "design": ({"formula": "~ condition"}, {"test_expression", "test_composition"}),
+    "check_reference": ({"mito_contigs": ["M"]}, {"check_reference"}),
+    "index_genome": ({"sjdbOverhang": 99}, {"index_genome"}),
+    "count_reads": ({"outFilterScoreMin": 20}, {"count_reads"}),
+    "call_cells": ({"fdr": 0.05}, {"call_cells"}),
+    "load_cells": ({"mito_pattern": "^mt"}, {"load_cells"}),
+    "score_doublets": ({"threshold": 0.3}, {"score_doublets"}),
+    "measure_quality": ({"fingerprint_every": 4}, {"measure_quality"}),
+    "filter_cells": ({"min_genes": 5}, {"filter_cells"}),
+    "normalize_counts": ({"n_top_genes": 100}, {"normalize_counts"}),
+    "reduce_dimensions": ({"n_comps": 20}, {"reduce_dimensions"}),
+    "integrate_batches": ({"batch_column": "donor"}, {"integrate_batches"}),
+    "find_clusters": ({"resolution": 0.9}, {"find_clusters"}),
+    "find_markers": ({"n_genes": 9}, {"find_markers"}),
+    "annotate_clusters": ({"min_lead": 0.2}, {"annotate_clusters"}),
+    "test_expression": ({"min_cells": 5}, {"test_expression"}),
+    "test_composition": ({"fdr": 0.1}, {"test_composition"}),
+    "write_report": ({"title": "x"}, {"write_report"}),
+}
+# the provenance of a run: they hold the config, so every change of it re-runs them
+PROVENANCE = {"write_report", "write_manifest"}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_changed_key_plans_its_rules_and_those_after(finished, key):
+    value, rules = KEYS[key]
+    done = snakemake(finished, "--dry-run", **{key: value})
+    assert done.returncode == 0, text_of(done)
+    expected = set().union(*(descendants(finished, rule) for rule in rules))
+    if key == "seed":
+        rules_with_seed = set(planned(done))
+        assert expected <= rules_with_seed
+        assert not rules_with_seed & {"count_reads", "call_cells", "load_cells"}
+    else:
+        assert set(planned(done)) == expected | PROVENANCE | {"all"}
+
+
+def test_the_order_of_keys_plans_nothing(finished):
+    config = yaml.safe_load((finished / "config/config.yaml").read_text())
+    turned = dict(reversed(config["call_cells"].items()))
+    assert list(turned) != list(config["call_cells"])
+    done = snakemake(finished, "--dry-run", call_cells=turned)
+    assert "Nothing to be done" in text_of(done)
+
+
+def test_one_sample_more_runs_that_sample_and_the_joint_rules(finished, tmp_path):
+    folder = tmp_path / "more"
+    shutil.copytree(finished, folder, copy_function=os.link)
+    sheet = folder / "config/samples.tsv"
+    text = sheet.read_text()
+    sheet.unlink()
+    sheet.write_text(text.replace("d1_ctrl\t", "#d1_ctrl\t"))
+    reads = (folder / "config/reads.tsv").read_text()
+    (folder / "config/reads.tsv").unlink()
+    (folder / "config/reads.tsv").write_text(
+        "\n".join(row for row in reads.split("\n") if not row.startswith("d1_ctrl"))
+    )
+    counts = planned(snakemake(folder, "--dry-run"))
+    assert not set(counts) & {"count_reads", "call_cells", "filter_cells"}
+    assert {"merge_samples", "find_clusters"} <= set(counts)
+
+
+def tables_of(folder):
+    """Return every table of a run by its place, as text."""
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted(folder.glob("results/**/*.tsv"))
+    }
+
+
+def wait_for(path, run, *, seconds=600):
+    """Wait until a file is there, or the run has ended."""
+    until = time.monotonic() + seconds
+    while not path.exists() and run.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+
+
+def test_a_killed_run_ends_like_an_undisturbed_one(finished, tmp_path):
+    folder = tmp_path / "killed"
+    shutil.copytree(
+        finished, folder, ignore=shutil.ignore_patterns("results", ".snake*")
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+    ]
+    command += ["--directory", str(folder), "--cores", "2"]
+    with (tmp_path / "log").open("w") as log:
+        run = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, env=environment()
+        )
+        wait_for(folder / "results/count/d1_ctrl", run)
+        time.sleep(1)
+        assert run.poll() is None, "the run ended before it could be killed"
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    assert snakemake(folder, "--unlock").returncode == 0
+    done = snakemake(folder)
+    assert done.returncode == 0, text_of(done)[-5000:]
+    before, after = tables_of(finished), tables_of(folder)
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] != after[name]] == []
+    cells = [
+        ad.read_h5ad(Path(run) / "results/report/reads2cells.h5ad")
+        for run in (finished, folder)
+    ]
+    pd.testing.assert_frame_equal(cells[0].obs, cells[1].obs)
+    assert (cells[0].X != cells[1].X).nnz == 0
+    assert np.array_equal(cells[0].obsm["X_umap"], cells[1].obsm["X_umap"])
