@@ -53,7 +53,8 @@ format: setup-tests ## bring all code into its format
 	@ruff format
 	@shfmt --write --indent 2 --case-indent envs/setup.sh .ci/run
 
-bench: demo ## run the demo and print what each rule cost
+bench: demo ## run the demo, print what each rule cost, and ratios to plain references
+	@python tests/benchmarks/stages.py demo
 	@find demo/benchmarks -name '*.tsv' -exec awk -F '\t' ' \
 	  FNR == 1 { for (i = 1; i <= NF; i++) column[$$i] = i; next } \
 	  { rule = $$column["rule_name"]; jobs[rule]++; \
