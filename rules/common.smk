@@ -11,6 +11,9 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from _shared.logs import UserError
 from _shared.settings import canonical, check_config
 from _shared.sheets import check_design, load_sheets
+from _shared.tools import prefer_own_tools
+
+prefer_own_tools()
 
 
 # the defaults, then those of the working folder, then `--configfile` and `--config`

@@ -44,6 +44,30 @@ def filter_arguments(settings: dict) -> list[str]:
     return [settings["method"], *map(str, values[settings["method"]])]
 
 
+def unpack_with_sentinel(raw: Path, plain: Path) -> None:
+    """Unpack a gzipped raw matrix, with one barcode more that has a single count.
+
+    STAR 2.7.10b leaves out the last barcode with counts when it filters cells: the
+    sentinel is there to be left out, and is no barcode of the library if it is not.
+    """
+    for name in ("barcodes.tsv", "features.tsv"):
+        packed = raw / f"{name}.gz"
+        with gzip.open(packed) as source, (plain / name).open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    with (plain / "barcodes.tsv").open("a") as target:
+        target.write("sentinel\n")
+    packed = raw / "matrix.mtx.gz"
+    with gzip.open(packed) as source, (plain / "matrix.mtx").open("wb") as target:
+        line = source.readline()
+        while line.startswith(b"%"):
+            target.write(line)
+            line = source.readline()
+        n_features, n_barcodes, n_entries = map(int, line.split())
+        target.write(f"{n_features} {n_barcodes + 1} {n_entries + 1}\n".encode())
+        shutil.copyfileobj(source, target, 1 << 20)
+        target.write(f"1 {n_barcodes + 1} 1\n".encode())
+
+
 def called_by_star(raw: Path, settings: dict) -> tuple[list[str], list[str]]:
     """Run STAR's cell filtering on a gzipped raw matrix.
 
@@ -55,10 +79,7 @@ def called_by_star(raw: Path, settings: dict) -> tuple[list[str], list[str]]:
     with tempfile.TemporaryDirectory(dir=".") as scratch:
         plain, out = Path(scratch, "raw"), Path(scratch, "out")
         plain.mkdir()
-        for name in ("matrix.mtx", "barcodes.tsv", "features.tsv"):
-            packed = raw / f"{name}.gz"
-            with gzip.open(packed) as source, (plain / name).open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+        unpack_with_sentinel(raw, plain)
         command = ["STAR", "--runMode", "soloCellFiltering", str(plain), f"{out}/"]
         command += ["--soloCellFilter", *filter_arguments(settings)]
         command += ["--outFileNamePrefix", f"{scratch}/"]

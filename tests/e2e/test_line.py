@@ -114,7 +114,10 @@ def descendants(folder, rule):
 KEYS = {
     "seed": (2, {"score_doublets", "reduce_dimensions"}),
     "strict": (True, {"inspect_reads", "filter_cells"}),
-    "design": ({"formula": "~ condition + donor"}, {"test_expression", "test_composition"}),
+    "design": (
+        {"formula": "~ condition + donor"},
+        {"test_expression", "test_composition"},
+    ),
     "check_reference": ({"mito_contigs": ["M"]}, {"check_reference"}),
     "index_genome": ({"sjdbOverhang": 99}, {"index_genome"}),
     "count_reads": ({"outFilterScoreMin": 20}, {"count_reads"}),
