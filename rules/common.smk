@@ -9,7 +9,7 @@ import yaml
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from _shared.logs import UserError
-from _shared.settings import canonical, check_config
+from _shared.settings import canonical, check_config, check_together
 from _shared.sheets import check_design, load_sheets
 from _shared.tools import prefer_own_tools
 
@@ -34,6 +34,7 @@ CHEMISTRIES = read_yaml("chemistries.yaml")
 
 try:
     check_config(config, read_yaml("schemas/config.schema.yaml"))
+    check_together(config)
     config.update(canonical(config))
     SHEETS = load_sheets(
         config,

@@ -1,5 +1,6 @@
 """The configuration: checked against its schema, in an order that never varies."""
 
+from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -13,6 +14,39 @@ def check_config(config: dict, schema: dict) -> None:
     errors = Draft202012Validator(schema).iter_errors(config)
     for error in sorted(errors, key=lambda e: (list(map(str, e.path)), e.message)):
         raise UserError(f"config: {_sentence(error)}")
+
+
+def check_together(config: dict) -> None:
+    """Raise `UserError` for keys that do not fit each other, or the marker table."""
+    counted, used = (
+        config["count_reads"]["soloFeatures"],
+        config["load_cells"]["feature"],
+    )
+    if used not in counted:
+        raise UserError(
+            f"config: load_cells: feature: '{used}' is not counted; add it to "
+            f"count_reads: soloFeatures ({', '.join(counted)}) or use one of these."
+        )
+    if "Velocyto" in counted and "Gene" not in counted:
+        raise UserError(
+            "config: count_reads: soloFeatures: Velocyto needs Gene; add it."
+        )
+    if config["call_cells"]["ind_min"] >= config["call_cells"]["ind_max"]:
+        raise UserError(
+            "config: call_cells: ind_min must be below ind_max: they are the first and "
+            "the last rank of the ambient barcodes."
+        )
+    markers = config["annotate_clusters"]["markers"]
+    if markers and not Path(markers).is_file():
+        raise UserError(
+            f"config: annotate_clusters: markers: no such file: {markers}; mend the "
+            "path (it is relative to the working folder)."
+        )
+    if markers:
+        # pandas takes half a second to import, and a run may do without labels
+        from _shared.marker_table import read_markers
+
+        read_markers(Path(markers))
 
 
 def _sentence(error) -> str:

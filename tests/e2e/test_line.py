@@ -179,6 +179,32 @@ def test_one_sample_more_runs_that_sample_and_the_joint_rules(finished, tmp_path
     assert {"merge_samples", "find_clusters"} <= set(counts)
 
 
+def test_a_bad_sample_is_set_aside_and_the_others_finish(finished, tmp_path):
+    folder = tmp_path / "bad"
+    shutil.copytree(finished, folder)
+    reads = sorted(folder.glob("reads/d1_ctrl/*_R2_001.fastq.gz"))[0]
+    reads.write_bytes(reads.read_bytes()[:-1000])
+
+    strict = snakemake(folder, "--until", "inspect_reads", strict=True)
+    assert strict.returncode != 0
+    assert "ERROR: sample d1_ctrl: " in text_of(strict)
+    assert "Traceback" not in text_of(strict)
+
+    done = snakemake(folder)
+    assert done.returncode == 0, text_of(done)[-5000:]
+    verdict = json.loads((folder / "results/cells/d1_ctrl/verdict.json").read_text())
+    assert (verdict["verdict"], verdict["stage"]) == ("set_aside", "reads")
+    assert reads.name in verdict["reason"]
+    assert ad.read_h5ad(folder / "results/cells/d1_ctrl/cells.h5ad").n_obs == 0
+    cells = ad.read_h5ad(folder / "results/report/reads2cells.h5ad", backed="r").obs
+    before = ad.read_h5ad(finished / "results/report/reads2cells.h5ad", backed="r").obs
+    others = before["sample"] != "d1_ctrl"
+    assert list(cells.index) == list(before.index[others])
+    page = (folder / "results/report/report.html").read_text()
+    assert "set aside" in page
+    assert reads.name in page
+
+
 def tables_of(folder):
     """Return every table of a run by its place, as text."""
     return {

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from _shared.logs import UserError
-from _shared.settings import canonical, check_config
+from _shared.settings import canonical, check_config, check_together
 
 CONFIG = Path(__file__).parents[2] / "config"
 SCHEMA = yaml.safe_load((CONFIG / "schemas/config.schema.yaml").read_text())
@@ -58,3 +58,42 @@ def test_the_order_of_keys_does_not_matter():
     one = canonical({"b": {"y": 1, "x": [{"d": 1, "c": 2}]}, "a": 0})
     assert list(one) == ["a", "b"]
     assert list(one["b"]["x"][0]) == ["c", "d"]
+
+
+def test_the_defaults_fit_together():
+    check_together(DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            changed("load_cells", feature="Gene"),
+            "'Gene' is not counted; add it to count",
+        ),
+        (
+            changed("count_reads", soloFeatures=["GeneFull_Ex50pAS", "Velocyto"]),
+            "Velocyto needs Gene",
+        ),
+        (changed("call_cells", ind_min=90000), "ind_min must be below ind_max"),
+        (
+            changed("annotate_clusters", markers="no.tsv"),
+            "markers: no such file: no.tsv",
+        ),
+    ],
+)
+def test_keys_that_do_not_fit_together_are_named(config, message):
+    with pytest.raises(UserError, match=message):
+        check_together(config)
+
+
+def test_a_bad_marker_table_is_told_before_any_job(tmp_path):
+    table = tmp_path / "markers.tsv"
+    table.write_text("cell_type\tgene\tdirection\nB cell\tCD19\tsideways\n")
+    with pytest.raises(UserError, match=r"row 2, column 'direction': 'sideways'"):
+        check_together(changed("annotate_clusters", markers=str(table)))
+
+
+def test_the_shipped_marker_tables_are_good():
+    for table in (CONFIG / "markers").glob("*.tsv"):
+        check_together(changed("annotate_clusters", markers=str(table)))
