@@ -123,9 +123,17 @@ def star_summary(path: Path) -> dict[str, float]:
     return numbers
 
 
+def star_statistics(path: Path) -> dict[str, int]:
+    """Return the reads by their fate of STARsolo's Barcodes.stats or Features.stats."""
+    pairs = (line.split() for line in path.read_text().splitlines() if line.strip())
+    return {name: int(number) for name, number in pairs}
+
+
 def measured(
     summary: dict[str, float],
     *,
+    barcode_reads: dict[str, int],
+    feature_reads: dict[str, int],
     counts: sparse.csr_matrix,
     is_cell: np.ndarray,
     feature: str,
@@ -140,9 +148,15 @@ def measured(
     def percent(name: str) -> float | None:
         return None if name not in summary else round(100 * summary[name], 2)
 
+    def share(part: float, whole: float | None) -> float | None:
+        return round(100 * part / whole, 2) if whole else None
+
+    bad_umis = barcode_reads["noNinUMI"] + barcode_reads["noUMIhomopolymer"]
+
     return {
         "number_of_reads": reads,
         "valid_barcodes": percent("Reads With Valid Barcodes"),
+        "valid_umis": share((reads or 0) - bad_umis, reads),
         "q30_bases_in_barcode_and_umi": percent("Q30 Bases in CB+UMI"),
         "q30_bases_in_rna_read": percent("Q30 Bases in RNA read"),
         "reads_mapped_to_genome": percent("Reads Mapped to Genome: Unique+Multiple"),
@@ -150,9 +164,11 @@ def measured(
         "reads_mapped_confidently_to_transcriptome": percent(
             f"Reads Mapped to {feature}: Unique {feature}"
         ),
+        "reads_mapped_to_several_genes": share(feature_reads["MultiFeature"], reads),
+        "reads_mapped_to_no_gene": share(feature_reads["noNoFeature"], reads),
         "sequencing_saturation": percent("Sequencing Saturation"),
         "estimated_number_of_cells": n_cells,
-        "fraction_umis_in_cells": round(100 * umis.sum() / total, 2) if total else None,
+        "fraction_umis_in_cells": share(umis.sum(), total),
         "mean_reads_per_cell": round(reads / n_cells, 1) if n_cells else None,
         "median_umi_counts_per_cell": float(np.median(umis)) if n_cells else None,
         "median_genes_per_cell": float(np.median(genes)) if n_cells else None,
@@ -198,7 +214,14 @@ def main(
     decision = {"settings": settings, "barcodes_seen": int((totals > 0).sum())}
     decision |= {"n_called": int(is_cell.sum()), "evidence": evidence}
     calling_json.write_text(json.dumps(decision, indent=2) + "\n")
-    values = measured(summary, counts=counts, is_cell=is_cell, feature=feature)
+    values = measured(
+        summary,
+        barcode_reads=star_statistics(solo / "Barcodes.stats"),
+        feature_reads=star_statistics(solo / feature / "Features.stats"),
+        counts=counts,
+        is_cell=is_cell,
+        feature=feature,
+    )
     metrics_json.write_text(json.dumps(judged(values), indent=2) + "\n")
 
 

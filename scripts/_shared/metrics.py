@@ -54,6 +54,14 @@ METRICS = {
         meaning="Reads whose barcode is in the whitelist, after correction; low when "
         "chemistry or whitelist is wrong, or the barcode read is of poor quality.",
     ),
+    "valid_umis": Metric(
+        title="Valid UMIs",
+        unit="percent",
+        warn=75,
+        fail=50,
+        meaning="Reads whose UMI has no N and is no repeat of one base; low after a "
+        "poor sequencing run or a barcode read without a UMI.",
+    ),
     "q30_bases_in_barcode_and_umi": Metric(
         title="Q30 Bases in Barcode and UMI",
         unit="percent",
@@ -89,6 +97,18 @@ METRICS = {
         fail=20,
         meaning="Reads counted for one gene; low with a wrong strand, a poor "
         "annotation, or nuclei counted without introns.",
+    ),
+    "reads_mapped_to_several_genes": Metric(
+        title="Reads Mapped to Several Genes",
+        unit="percent",
+        meaning="Mapped reads with a valid barcode that fit more than one gene, and "
+        "are not counted; high with paralogs or overlapping genes.",
+    ),
+    "reads_mapped_to_no_gene": Metric(
+        title="Reads Mapped to No Gene",
+        unit="percent",
+        meaning="Mapped reads with a valid barcode outside all genes or on their other "
+        "strand; high with a wrong strand, genomic DNA or a poor annotation.",
     ),
     "sequencing_saturation": Metric(
         title="Sequencing Saturation",

@@ -37,6 +37,9 @@ def finished(simulated):
     """Run the workflow on the small experiment, once for all tests."""
     done = snakemake(simulated)
     assert done.returncode == 0, text_of(done)[-5000:]
+    # for a test that names another file of the same barcodes
+    whitelists = simulated / "resources/whitelists"
+    shutil.copy(whitelists / "3M-february-2018.txt.gz", whitelists / "copy.txt.gz")
     return simulated
 
 
@@ -120,6 +123,11 @@ KEYS = {
     ),
     "check_reference": ({"mito_contigs": ["M"]}, {"check_reference"}),
     "index_genome": ({"sjdbOverhang": 99}, {"index_genome"}),
+    "prepare_whitelist": (
+        {"3M-february-2018": "resources/whitelists/copy.txt.gz"},
+        {"prepare_whitelist"},
+    ),
+    "inspect_reads": ({"chemistry": "dropseq"}, {"inspect_reads"}),
     "count_reads": ({"outFilterScoreMin": 20}, {"count_reads"}),
     "call_cells": ({"fdr": 0.05}, {"call_cells"}),
     "load_cells": ({"mito_pattern": "^mt"}, {"load_cells"}),
@@ -138,6 +146,11 @@ KEYS = {
 }
 # the provenance of a run: they hold the config, so every change of it re-runs them
 PROVENANCE = {"write_report", "write_manifest"}
+
+
+def test_every_section_has_a_key_here():
+    defaults = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    assert set(KEYS) == set(defaults) - {"samples", "reads"}
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -13,6 +13,7 @@ from call_cells import (
     filter_arguments,
     measured,
     rank_curve,
+    star_statistics,
     star_summary,
 )
 
@@ -70,10 +71,16 @@ SUMMARY = {
 }
 
 
+FATES = {
+    "barcode_reads": {"noNinUMI": 3, "noUMIhomopolymer": 1},
+    "feature_reads": {"MultiFeature": 5, "noNoFeature": 7},
+}
+
+
 def test_metrics_are_those_of_the_called_cells():
     counts = sparse.csr_matrix([[3, 0, 1], [0, 2, 0], [1, 0, 0]])
     is_cell = np.array([True, True, False])
-    values = measured(SUMMARY, counts=counts, is_cell=is_cell, feature="Gene")
+    values = measured(SUMMARY, **FATES, counts=counts, is_cell=is_cell, feature="Gene")
     assert set(values) == set(METRICS)
     assert values["estimated_number_of_cells"] == 2
     assert values["fraction_umis_in_cells"] == pytest.approx(100 * 6 / 7, abs=0.01)
@@ -82,12 +89,15 @@ def test_metrics_are_those_of_the_called_cells():
     assert values["mean_reads_per_cell"] == 50
     assert values["total_genes_detected"] == 3
     assert values["valid_barcodes"] == 95.4
+    assert values["valid_umis"] == 96
+    assert values["reads_mapped_to_several_genes"] == 5
+    assert values["reads_mapped_to_no_gene"] == 7
 
 
 def test_metrics_are_judged_by_their_limits():
     counts = sparse.csr_matrix((2, 3), dtype=int)
     nothing = np.zeros(2, dtype=bool)
-    values = measured(SUMMARY, counts=counts, is_cell=nothing, feature="Gene")
+    values = measured(SUMMARY, **FATES, counts=counts, is_cell=nothing, feature="Gene")
     found = judged(values)
     assert found["valid_barcodes"]["status"] == "pass"
     assert found["reads_mapped_confidently_to_transcriptome"]["status"] == "warn"
@@ -113,6 +123,12 @@ def test_a_limit_itself_is_still_good(value, status):
 def test_what_is_no_number_in_the_summary_is_left_out(tmp_path):
     (tmp_path / "s.csv").write_text("Number of Reads,5\nA: Unique+Multiple,NoMulti\n")
     assert star_summary(tmp_path / "s.csv") == {"Number of Reads": 5.0}
+
+
+def test_the_fates_of_reads_are_read_from_star_s_statistics(tmp_path):
+    (tmp_path / "Barcodes.stats").write_text("   noNoAdapter      0\n  noNinUMI  12\n")
+    fates = star_statistics(tmp_path / "Barcodes.stats")
+    assert fates == {"noNoAdapter": 0, "noNinUMI": 12}
 
 
 def test_reads_that_star_did_not_see_are_an_error():

@@ -8,6 +8,8 @@ import pytest
 import yaml
 from running import ROOT, snakemake, text_of
 
+from _shared.metrics import METRICS
+
 SCRIPTS = sorted(ROOT.glob("scripts/*.py"))
 RULE_FILES = sorted(ROOT.glob("rules/*.smk"))
 SCHEMA = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text())
@@ -114,6 +116,12 @@ def test_every_key_has_type_description_default_and_docs(path, leaf):
 def test_every_section_is_named_as_a_rule():
     shared = {"samples", "reads", "seed", "strict", "design"}
     assert set(DEFAULTS) - shared <= set(RULES)
+
+
+def test_the_metrics_that_may_set_a_sample_aside_have_limits():
+    section = SCHEMA["properties"]["filter_cells"]["properties"]
+    named = section["set_aside_when_failing"]["items"]["enum"]
+    assert set(named) == {name for name, metric in METRICS.items() if metric.warn}
 
 
 def test_every_output_is_in_the_readme():
