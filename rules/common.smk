@@ -110,6 +110,27 @@ def cell_calling(wildcards):
     return {**settings, "expected_cells": int(own)} if own else settings
 
 
+def sheets_in_use():
+    """Return the paths of the sheets: no read sheet where no sample has reads."""
+    return [config["samples"], *([config["reads"]] if READ_SAMPLES else [])]
+
+
+def files_of_user(wildcards):
+    """Return every file that the user gave beside the reference, by what it is."""
+    chemistries = [CHEMISTRIES[SHEETS.chemistries[sample]] for sample in READ_SAMPLES]
+    whitelists = {chemistry["whitelist"] for chemistry in chemistries} - {None}
+    rows = [row for sample in READ_SAMPLES for row in SHEETS.reads[sample]]
+    return {
+        "fastq": [row[mate] for row in rows for mate in ("fastq_1", "fastq_2")],
+        "counts": [SHEETS.samples[sample]["counts"] for sample in COUNT_SAMPLES],
+        "markers": [path for path in [config["annotate_clusters"]["markers"]] if path],
+        "whitelists": [
+            config["prepare_whitelist"][name] for name in sorted(whitelists)
+        ],
+        "sheets": sheets_in_use(),
+    }
+
+
 def quality_reports():
     """Return the read-quality report, if any sample has reads."""
     return ["results/reads/multiqc.html"] if READ_SAMPLES else []

@@ -53,11 +53,7 @@ rule write_report:
         composition_untested="results/compare/composition_untested.tsv",
         pseudobulk="results/compare/pseudobulk.h5ad",
         cells="results/report/reads2cells.h5ad",
-        sheets=(
-            [config["samples"], config["reads"]]
-            if READ_SAMPLES
-            else [config["samples"]]
-        ),
+        sheets=sheets_in_use(),
     output:
         page="results/report/report.html",
     log:
@@ -91,29 +87,7 @@ rule write_report:
 rule write_manifest:
     """Write checksums of what went in and came out, versions, configuration."""
     input:
-        fastq=[
-            row[column]
-            for sample in READ_SAMPLES
-            for row in SHEETS.reads[sample]
-            for column in ("fastq_1", "fastq_2")
-        ],
-        counts=[SHEETS.samples[sample]["counts"] for sample in COUNT_SAMPLES],
-        markers=[path for path in [config["annotate_clusters"]["markers"]] if path],
-        whitelists=[
-            config["prepare_whitelist"][name]
-            for name in sorted(
-                {
-                    CHEMISTRIES[SHEETS.chemistries[s]]["whitelist"] or ""
-                    for s in READ_SAMPLES
-                }
-            )
-            if name
-        ],
-        sheets=(
-            [config["samples"], config["reads"]]
-            if READ_SAMPLES
-            else [config["samples"]]
-        ),
+        unpack(files_of_user),
         reference=["results/reference/reference.json"] if READ_SAMPLES else [],
         star_version=["results/reference/star_version.txt"] if READ_SAMPLES else [],
         outputs=[
