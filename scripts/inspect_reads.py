@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("inspect_reads")
 
+# what a damaged file, or one that is no FASTQ, raises
+UNREADABLE = (dnaio.FileFormatError, OSError, EOFError, UnicodeDecodeError)
 # reads whose barcodes are looked up in the whitelist, spread over the first of a file
 N_LOOKED_UP = 100_000
 
@@ -26,6 +28,24 @@ class BadReadsError(Exception):
     def __init__(self, reason: str, hint: str) -> None:
         super().__init__(reason)
         self.hint = hint
+
+
+def told(error: Exception) -> str:
+    """Return what an error says, in one line without a full stop."""
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def check_alone(file: Path) -> None:
+    """Raise `BadReadsError` if a FASTQ file cannot be read to its end."""
+    try:
+        with dnaio.open(file, open_threads=0) as reads:
+            for _ in reads:
+                pass
+    except UNREADABLE as error:
+        raise BadReadsError(
+            f"{file} is damaged: {told(error)}",
+            "Compare its checksum with the sequencing centre's and copy it again.",
+        ) from None
 
 
 def read_pair(
@@ -57,11 +77,12 @@ def read_pair(
             for one, two in pairs:
                 lengths_1[len(one)] += 1
                 lengths_2[len(two)] += 1
-    except (dnaio.FileFormatError, OSError, EOFError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
+        for file in (first, second):
+            check_alone(file)
         raise BadReadsError(
-            f"{first} and {second}: {' '.join(str(error).split()).rstrip('.')}",
-            "The file is damaged, or the two do not belong together: compare with the "
-            "checksums of the sequencing centre and copy both again.",
+            f"{first} and {second} do not pair: {told(error)}",
+            "Give the two files of one lane in each row of the read sheet.",
         ) from None
     return {
         "fastq_1": str(first),

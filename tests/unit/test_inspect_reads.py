@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from _shared.logs import UserError
-from inspect_reads import main
+from inspect_reads import BadReadsError, check_alone, main
 from prepare_whitelist import main as prepare_whitelist
 
 CHEMISTRY = {
@@ -86,21 +86,33 @@ SHUFFLED = [f"r{i}" for i in reversed(range(90))]
 @pytest.mark.parametrize(
     ("one", "two", "cut", "reason", "hint"),
     [
-        (fastq(GOOD_1, mate=1), fastq(GOOD_2, mate=2), 150, "ended before", "damaged"),
-        (fastq(GOOD_1, mate=1), fastq(GOOD_2, mate=2), -1, "", "damaged"),
+        (
+            fastq(GOOD_1, mate=1),
+            fastq(GOOD_2, mate=2),
+            150,
+            r"two\.fastq\.gz is damaged: .* ended before",
+            "copy it again",
+        ),
+        (
+            fastq(GOOD_1, mate=1),
+            fastq(GOOD_2, mate=2),
+            -1,
+            r"^\S+two\.fastq\.gz is damaged",
+            "copy it again",
+        ),
         (
             fastq(GOOD_1, mate=1),
             fastq(GOOD_2[:80], mate=2),
             None,
-            "",
-            "belong together",
+            "do not pair",
+            "two files of one lane",
         ),
         (
             fastq(GOOD_1, mate=1),
             fastq(GOOD_2, mate=2, names=SHUFFLED),
             None,
-            "improperly paired",
-            "belong together",
+            "do not pair: .* improperly paired",
+            "two files of one lane",
         ),
         ("", "", None, "hold no reads", "Copy the files again"),
         (fastq(GOOD_2, mate=1), fastq(GOOD_1, mate=2), None, "only 0.0%", "chemistry"),
@@ -123,9 +135,15 @@ SHUFFLED = [f"r{i}" for i in reversed(range(90))]
             fastq(GOOD_2, mate=2),
             None,
             "only 0.0%",
-            "che",
+            "right chemistry",
         ),
-        (fastq(GOOD_1, mate=1)[:-40], fastq(GOOD_2, mate=2), None, "", "damaged"),
+        (
+            fastq(GOOD_1, mate=1)[:-40],
+            fastq(GOOD_2, mate=2),
+            None,
+            r"^\S+one\.fastq\.gz is damaged",
+            "copy it again",
+        ),
     ],
     ids=[
         "truncated",
@@ -146,6 +164,14 @@ def test_a_fault_sets_the_sample_aside(inspect, one, two, cut, reason, hint):
     assert re.search(reason, facts["reason"])
     assert hint in facts["hint"]
     assert "readMapNumber 0\n" in params, "STAR must not map reads set aside"
+
+
+def test_a_wrong_checksum_is_found_at_the_end(tmp_path):
+    whole = bytearray(gzip.compress(fastq(GOOD_2, mate=2).encode(), mtime=0))
+    whole[-6] ^= 0xFF
+    (tmp_path / "bad.fastq.gz").write_bytes(whole)
+    with pytest.raises(BadReadsError, match=r"bad\.fastq\.gz is damaged: CRC"):
+        check_alone(tmp_path / "bad.fastq.gz")
 
 
 def test_strict_turns_a_fault_into_an_error(inspect):
