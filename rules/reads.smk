@@ -45,6 +45,7 @@ rule inspect_reads:
     params:
         chemistry=chemistry_of,
         strict=config["strict"],
+        shared=shared_digest("metrics.py"),
     script:
         "../scripts/inspect_reads.py"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import dnaio
 
 from _shared.logs import UserError, log_to
+from _shared.metrics import METRICS
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -121,8 +122,8 @@ def check_lengths(pair: dict, *, chemistry: dict) -> None:
 
 
 def check_hits(share: float, *, chemistry: dict) -> None:
-    """Raise `BadReadsError` below Cell Ranger's limit of barcodes in the whitelist."""
-    if share < 0.5:
+    """Raise `BadReadsError` below the limit of the metric `valid_barcodes`."""
+    if 100 * share < METRICS["valid_barcodes"].fail:
         raise BadReadsError(
             f"only {share:.1%} of the barcodes are in the list "
             f"{chemistry['whitelist']} of chemistry {chemistry['name']}; a right list "

@@ -224,13 +224,13 @@ def name_chemistries(
     config: dict, *, samples: dict[str, Row], chemistries: dict
 ) -> dict[str, str]:
     """Return each sample's chemistry: the sheet's word, else the config's."""
-    default = config["inspect_reads"]["chemistry"]
+    default, sheet = config["inspect_reads"]["chemistry"], config["samples"]
     named = {}
     for name, row in samples.items():
         named[name] = row.get("chemistry") or default
         if named[name] not in chemistries:
             place = (
-                f"{config['samples']} row {row['_line']} column chemistry"
+                f"{sheet} row {row['_line']} column chemistry"
                 if row.get("chemistry")
                 else "config: inspect_reads: chemistry"
             )

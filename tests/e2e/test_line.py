@@ -177,19 +177,31 @@ def test_the_order_of_keys_plans_nothing(finished):
 
 def test_one_sample_more_runs_that_sample_and_the_joint_rules(finished, tmp_path):
     folder = tmp_path / "more"
-    shutil.copytree(finished, folder, copy_function=os.link)
+    shutil.copytree(finished, folder)
+    shutil.copy(folder / "results/cells/d1_ctrl/called.h5ad", folder / "new.h5ad")
     sheet = folder / "config/samples.tsv"
-    text = sheet.read_text()
-    sheet.unlink()
-    sheet.write_text(text.replace("d1_ctrl\t", "#d1_ctrl\t"))
-    reads = (folder / "config/reads.tsv").read_text()
-    (folder / "config/reads.tsv").unlink()
-    (folder / "config/reads.tsv").write_text(
-        "\n".join(row for row in reads.split("\n") if not row.startswith("d1_ctrl"))
-    )
+    header, *rows = sheet.read_text().splitlines()
+    lines = [f"{header}\tcounts", *(f"{row}\t" for row in rows)]
+    sheet.write_text("\n".join([*lines, "new\tctrl\td9\t../new.h5ad\n"]))
     counts = planned(snakemake(folder, "--dry-run"))
-    assert not set(counts) & {"count_reads", "call_cells", "filter_cells"}
-    assert {"merge_samples", "find_clusters"} <= set(counts)
+    per_sample = {"load_cells", "score_doublets", "filter_cells"}
+    assert {counts.get(rule) for rule in per_sample} == {1}
+    assert not set(counts) & {"inspect_reads", "count_reads", "call_cells"}
+    assert descendants(finished, "merge_samples") <= set(counts)
+
+
+def test_one_sample_less_runs_the_joint_rules_alone(finished, tmp_path):
+    folder = tmp_path / "less"
+    shutil.copytree(finished, folder)
+    for name in ("samples", "reads"):
+        sheet = folder / f"config/{name}.tsv"
+        rows = sheet.read_text().splitlines()
+        left = [row for row in rows if not row.startswith("d1_ctrl\t")]
+        assert len(left) < len(rows)
+        sheet.write_text("\n".join(left) + "\n")
+    counts = planned(snakemake(folder, "--dry-run"))
+    assert descendants(finished, "merge_samples") <= set(counts)
+    assert not set(counts) & {"count_reads", "call_cells", "load_cells", "filter_cells"}
 
 
 def test_a_bad_sample_is_set_aside_and_the_others_finish(finished, tmp_path):

@@ -199,6 +199,16 @@ def test_a_rare_type_within_another_cluster_is_missed(outdir):
     assert "ionocyte cells in their cluster" not in missed(outdir)
 
 
+def test_a_rare_type_that_a_filter_took_away_is_missed(outdir):
+    cells = planted_found.read_cells(outdir / "truth")
+    kept = cells[~cells["doublet"]]
+    rare = kept.index[kept["cell_type"] == "ionocyte"]
+    kept = kept.drop(rare[:2])
+    names = {"basal": "0", "secretory": "1", "ionocyte": "2"}
+    write_clusters(outdir, kept.index, kept["cell_type"].map(names))
+    assert missed(outdir) == ["ionocyte cells in their cluster"]
+
+
 def test_wrong_labels_on_right_clusters_lower_only_the_labels(outdir):
     edit(
         outdir / "results/annotate/annotation.tsv",
