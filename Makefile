@@ -10,10 +10,10 @@ SHELL := /bin/bash
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test test-unit test-real lint format bench lock clean
+.PHONY: help setup setup-tests demo test test-unit test-real test-faults test-chemistries lint format bench bench-reads lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: ## make .venv with the locked packages, find or install STAR
 	@envs/setup.sh
@@ -41,6 +41,12 @@ test-real: setup-tests ## run the tests on real reads: make test-real REAL_DATA=
 	@test -d "$(REAL_DATA)" || { echo "name the folder of the data: make test-real REAL_DATA=folder" >&2; exit 2; }
 	@REAL_DATA="$(REAL_DATA)" pytest tests/real -rs
 
+test-faults: setup-tests ## run a table of faulty inputs (minutes), write docs/faults.md
+	@FAULTS_TABLE="$(CURDIR)/docs/faults.md" pytest tests/faults -rs
+
+test-chemistries: setup-tests ## run simulated reads of every chemistry (minutes), write docs/chemistries.md
+	@CHEMISTRIES_TABLE="$(CURDIR)/docs/chemistries.md" pytest tests/chemistries -rs
+
 lint: setup-tests ## check the format and the style of all code
 	@snakefmt --check Snakefile rules
 	@ruff check
@@ -65,9 +71,13 @@ bench: demo ## run the demo, print what each rule cost, and ratios to plain refe
 	    for (rule in jobs) printf row, rule, jobs[rule], wall[rule], cpu[rule], int(rss[rule]) \
 	  }' {} + | { IFS= read -r header; echo "$$header"; sort -k 4,4nr; }
 
+bench-reads: setup ## time reads and count on 5 M simulated reads beside STAR alone (half an hour)
+	@[ -e bench/truth/parameters.json ] || python tests/demo/simulate.py bench --size bench
+	@python tests/benchmarks/reads.py bench --cores $(CORES)
+
 lock: ## write the locks anew from the .in files: make lock [UPGRADE=1]
 	@envs/setup.sh --lock $(if $(UPGRADE),--upgrade)
 
-clean: ## remove .venv, the demo and what the tools keep
-	@rm -rf .venv demo .snakemake .ruff_cache .pytest_cache tests/.pytest_cache
+clean: ## remove .venv, simulated reads and what the tools keep
+	@rm -rf .venv demo bench .snakemake .ruff_cache .pytest_cache tests/.pytest_cache
 	@find scripts tests -name __pycache__ -prune -exec rm -rf {} +

@@ -25,3 +25,29 @@ rule all:
         "results/report/manifest.json",
         quality_reports(),
     localrule: True
+
+
+rule inspect:
+    """Look at the reads alone: chemistry, strand, integrity; a line per sample."""
+    input:
+        "results/reads/reads.txt",
+    log:
+        "logs/inspect.log",
+    localrule: True
+    conda:
+        "envs/analysis.yaml"
+    shell:
+        "tee {log:q} < {input:q}"
+
+
+rule parity:
+    """Compare a sample with another count of the same reads, and say what differs."""
+    input:
+        parity_report,
+    log:
+        "logs/parity.log",
+    localrule: True
+    conda:
+        "envs/analysis.yaml"
+    shell:
+        "tee {log:q} < {input:q}"

@@ -8,10 +8,11 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+from _shared import predictions
 from _shared.logs import UserError
 from _shared.settings import canonical, check_config, check_together
-from _shared.sheets import check_design, load_sheets
-from _shared.tools import prefer_own_tools
+from _shared.sheets import FILE_COLUMNS, check_design, find_lists, load_sheets
+from _shared.tools import check_writable, prefer_own_tools
 
 prefer_own_tools()
 
@@ -31,16 +32,23 @@ def read_yaml(name):
 
 
 CHEMISTRIES = read_yaml("chemistries.yaml")
+WHITELISTS = read_yaml("whitelists.yaml")
 
 try:
+    check_writable(".", "results", "logs", "benchmarks")
     check_config(config, read_yaml("schemas/config.schema.yaml"))
     check_together(config)
     config.update(canonical(config))
+    # where each barcode list is: those that are there, or may be fetched
+    LISTS = find_lists(
+        config, registry=WHITELISTS, folder=Path(workflow.basedir) / "config"
+    )
     SHEETS = load_sheets(
         config,
         samples_schema=read_yaml("schemas/samples.schema.yaml"),
         reads_schema=read_yaml("schemas/reads.schema.yaml"),
         chemistries=CHEMISTRIES,
+        lists=LISTS,
     )
     check_design(config["design"], SHEETS.samples)
 except UserError as error:
@@ -53,6 +61,7 @@ COUNT_SAMPLES = [sample for sample in SAMPLES if sample not in SHEETS.reads]
 
 wildcard_constraints:
     sample="[A-Za-z0-9][A-Za-z0-9_.-]*",
+    whitelist="[A-Za-z0-9_.-]+",
 
 
 def scaled_mem(floor_mb, factor):
@@ -71,25 +80,61 @@ def shared_digest(*modules):
     return hashlib.sha256(b"".join(texts)).hexdigest()[:12]
 
 
-def fastqs_of(column):
-    """Return an input function listing one sample's FASTQ files in sheet order."""
-
-    def fastqs(wildcards):
-        return [row[column] for row in SHEETS.reads.get(wildcards.sample, [])]
-
-    return fastqs
-
-
-def chemistry_of(wildcards):
-    """Return name and geometry of a sample's chemistry."""
-    name = SHEETS.chemistries[wildcards.sample]
-    return {"name": name, **CHEMISTRIES[name]}
+def read_rows(sample):
+    """Return a sample's rows of the read sheet: their files, and the cell of a plate."""
+    rows = []
+    for row in SHEETS.reads[sample]:
+        files = [row[name] for name in FILE_COLUMNS if row.get(name)]
+        if row.get("accession"):
+            files.append(f"results/reads/fetched/{row['accession']}")
+        rows.append({"files": files, "cell": row.get("cell") or None})
+    return rows
 
 
-def whitelist_of(wildcards):
-    """Return the prepared whitelist of a sample's chemistry, nothing if it has none."""
-    name = chemistry_of(wildcards)["whitelist"]
-    return f"results/reads/whitelists/{name}.txt" if name else []
+def rows_to_inspect(wildcards):
+    """Return the rows of the read sheet that a sample has."""
+    return read_rows(wildcards.sample)
+
+
+def reads_of(wildcards):
+    """Return every file, or fetched folder, with reads of a sample, in sheet order."""
+    return [file for row in read_rows(wildcards.sample) for file in row["files"]]
+
+
+def is_cell_of_plate(wildcards):
+    """Tell whether an accession is a cell of a plate, for which one file is enough."""
+    rows = [row for rows in SHEETS.reads.values() for row in rows]
+    named = [row for row in rows if row.get("accession") == wildcards.accession]
+    return all(row.get("cell") for row in named)
+
+
+def named_chemistry(wildcards):
+    """Return the chemistry that a sample is said to be, "" for none, and by what."""
+    own = SHEETS.samples[wildcards.sample].get("chemistry")
+    return [SHEETS.chemistries[wildcards.sample], "sheet" if own else "config"]
+
+
+def list_lengths(wildcards):
+    """Return the shortest and the longest barcode of a list."""
+    length = WHITELISTS[wildcards.whitelist]["length"]
+    return length if isinstance(length, list) else [length, length]
+
+
+def prepared_list(name, suffix):
+    """Return where a list is ready to use; those that come along are so as they are."""
+    if "file" in WHITELISTS[name] and name not in config["prepare_whitelist"]:
+        return LISTS[name]
+    return f"results/reads/whitelists/{name}.{suffix}"
+
+
+def whitelists_of(wildcards):
+    """Return all barcode lists for STAR: which one a sample needs, its reads tell."""
+    return [prepared_list(name, "txt") for name in LISTS]
+
+
+def packed_lists(wildcards):
+    """Return all barcode lists for looking up, in the order of their names in LISTS."""
+    return [prepared_list(name, "npy") for name in LISTS]
 
 
 def sheet_row(wildcards):
@@ -110,6 +155,22 @@ def cell_calling(wildcards):
     return {**settings, "expected_cells": int(own)} if own else settings
 
 
+def parity_matrix(wildcards):
+    """Return the matrix with which `snakemake parity` compares."""
+    return config["parity"]["matrix"]
+
+
+def parity_report(wildcards):
+    """Return the comparison that `snakemake parity` shows; end where there is none."""
+    sample, matrix = config["parity"]["sample"], config["parity"]["matrix"]
+    if sample not in READ_SAMPLES or not matrix:
+        sys.exit(
+            f"reads2cells: parity: cannot compare sample {sample!r} with {matrix!r}; add "
+            "--config 'parity={sample: NAME, matrix: PATH}', the sample one with reads."
+        )
+    return f"results/count/{sample}/parity.txt"
+
+
 def sheets_in_use():
     """Return the paths of the sheets: no read sheet where no sample has reads."""
     return [config["samples"], *([config["reads"]] if READ_SAMPLES else [])]
@@ -117,18 +178,24 @@ def sheets_in_use():
 
 def files_of_user(wildcards):
     """Return every file that the user gave beside the reference, by what it is."""
-    chemistries = [CHEMISTRIES[SHEETS.chemistries[sample]] for sample in READ_SAMPLES]
-    whitelists = {chemistry["whitelist"] for chemistry in chemistries} - {None}
-    rows = [row for sample in READ_SAMPLES for row in SHEETS.reads[sample]]
     return {
-        "fastq": [row[mate] for row in rows for mate in ("fastq_1", "fastq_2")],
+        "fastq": [
+            file
+            for sample in READ_SAMPLES
+            for row in read_rows(sample)
+            for file in row["files"]
+        ],
         "counts": [SHEETS.samples[sample]["counts"] for sample in COUNT_SAMPLES],
         "markers": [path for path in [config["annotate_clusters"]["markers"]] if path],
-        "whitelists": [
-            config["prepare_whitelist"][name] for name in sorted(whitelists)
-        ],
+        "whitelists": list(LISTS.values()) if READ_SAMPLES else [],
         "sheets": sheets_in_use(),
     }
+
+
+def reference_findings():
+    """Return what was found out about the reference, if any sample has reads."""
+    names = ["reference", "index"] if READ_SAMPLES else []
+    return [f"results/reference/{name}.json" for name in names]
 
 
 def quality_reports():
@@ -141,29 +208,58 @@ def config_as_used():
     return canonical(dict(config))
 
 
-def kept_bam():
-    """Return the BAM that `count_reads` keeps, if the config asks for one."""
-    if config["count_reads"]["bam"]:
-        return "results/count/{sample}/Aligned.sortedByCoord.out.bam"
-    return []
+def kept_alignments():
+    """Return the file of alignments that `count_reads` keeps, if the config asks so."""
+    kind = config["count_reads"]["bam"]
+    if kind == "none":
+        return []
+    return f"results/count/{{sample}}/Aligned.sortedByCoord.out.{kind}"
 
 
-def star_bam_params():
-    """Return STAR's output parameters: no BAM, or one with corrected barcodes."""
-    if not config["count_reads"]["bam"]:
-        return "--outSAMtype None"
-    return (
-        "--outSAMtype BAM SortedByCoordinate --outSAMattributes NH HI AS nM CB UB GX GN"
+def genome_of_cram():
+    """Return the genome that a CRAM is written with, if the config asks for one."""
+    is_cram = config["count_reads"]["bam"] == "cram"
+    return config["check_reference"]["fasta"] if is_cram else []
+
+
+def genome_sizes():
+    """Return about how long the genome is and how many junctions it has."""
+    fasta = Path(config["check_reference"]["fasta"])
+    n_bases = predictions.fasta_bases(
+        fasta.stat().st_size, gzipped=fasta.suffix == ".gz"
     )
+    return {
+        "n_bases": n_bases,
+        "sparsity": config["index_genome"]["genomeSAsparseD"] or 1,
+        "n_junctions": predictions.likely_junctions(n_bases),
+        "overhang": config["index_genome"]["sjdbOverhang"],
+    }
 
 
-def star_mem(wildcards, input, attempt):
-    """Return STAR's memory: index, whitelist, and 40 bytes per read at counting.
+def index_mem(wildcards, input, attempt):
+    """Return the memory to build the STAR index, from the size of the FASTA."""
+    if config["index_genome"]["index"]:
+        return 2000 * attempt
+    return int(3000 + 1.1 * predictions.build_memory(**genome_sizes())) * attempt
 
-    A read pair takes about 60 bytes of its two gzipped FASTQ files.
-    """
-    reads_mb = input.size_mb * 40 / 60
-    return int((2000 + 1.2 * input.size_mb + reads_mb) * attempt)
+
+def star_mem(wildcards, input, threads, attempt):
+    """Return the memory to count a sample, from the sizes of index and reads."""
+    given = config["index_genome"]["index"]
+    files = [Path(given, name) for name in ("Genome", "SA", "SAindex")]
+    index_bytes = (
+        sum(file.stat().st_size for file in files)
+        if given
+        else predictions.index_bytes(**genome_sizes())
+    )
+    reads = [Path(file) for file in reads_of(wildcards)]
+    n_bytes = sum(file.stat().st_size for file in reads if file.is_file())
+    memory = predictions.star_memory(
+        index_bytes=index_bytes,
+        n_reads=predictions.likely_reads(n_bytes),
+        threads=threads,
+    )
+    return memory * attempt
 
 
 def counts_of(wildcards):
@@ -186,6 +282,8 @@ def evidence_of(wildcards):
         return {}
     return {
         "inspection": f"results/reads/{sample}/inspection.json",
+        "integrity": f"results/reads/{sample}/integrity.json",
+        "chemistry": f"results/reads/{sample}/chemistry.json",
         "metrics": f"results/count/{sample}/metrics.json",
         "calling": f"results/count/{sample}/calling.json",
     }

@@ -4,21 +4,23 @@
 rule count_reads:
     """Align reads and count UMIs per barcode and gene."""
     input:
-        fastq_1=fastqs_of("fastq_1"),
-        fastq_2=fastqs_of("fastq_2"),
-        whitelist=whitelist_of,
+        reads=reads_of,
+        inspection="results/reads/{sample}/inspection.json",
+        integrity="results/reads/{sample}/integrity.json",
+        chemistry="results/reads/{sample}/chemistry.json",
         star_params="results/reads/{sample}/star.params",
+        whitelists=whitelists_of,
         index="results/reference/star_index",
+        genes="results/reference/genes.tsv",
+        fasta=genome_of_cram(),
     output:
         solo=directory("results/count/{sample}/Solo.out"),
         summary="results/count/{sample}/Log.final.out",
-        bam=kept_bam(),
+        alignments=kept_alignments(),
     log:
         "logs/count_reads/{sample}.log",
     benchmark:
         "benchmarks/count_reads/{sample}.tsv"
-    shadow:
-        "minimal"
     conda:
         "../envs/star.yaml"
     threads: 16
@@ -26,46 +28,36 @@ rule count_reads:
         mem_mb=star_mem,
         runtime="12h",
     params:
-        fastq_1=lambda wildcards: ",".join(fastqs_of("fastq_1")(wildcards)),
-        fastq_2=lambda wildcards: ",".join(fastqs_of("fastq_2")(wildcards)),
         settings=config["count_reads"],
-        bam=star_bam_params(),
-    shell:
-        r"""
-        exec &>{log:q}
-        STAR \
-            --runThreadN {threads} \
-            --genomeDir {input.index:q} \
-            --parametersFiles {input.star_params:q} \
-            --readFilesIn {params.fastq_2:q} {params.fastq_1:q} \
-            --readFilesCommand gzip -cdf \
-            --clipAdapterType {params.settings[clipAdapterType]} \
-            --outFilterScoreMin {params.settings[outFilterScoreMin]} \
-            --soloFeatures {params.settings[soloFeatures]} \
-            --soloCBmatchWLtype {params.settings[soloCBmatchWLtype]} \
-            --soloUMIfiltering {params.settings[soloUMIfiltering]} \
-            --soloUMIdedup {params.settings[soloUMIdedup]} \
-            --soloCellFilter None \
-            --outFileNamePrefix star/ \
-            {params.bam}
-        gzip -1 star/Solo.out/*/raw/*
-        mv star/Log.final.out {output.summary:q}
-        if [ -e star/Aligned.sortedByCoord.out.bam ]; then
-            mv star/Aligned.sortedByCoord.out.bam {output.bam:q}
-        fi
-        mv star/Solo.out {output.solo:q}
-        """
+        preview_reads=config["preview_reads"],
+        shared=shared_digest(
+            "bad_reads.py",
+            "barcodes.py",
+            "derived_list.py",
+            "fastq.py",
+            "feeding.py",
+            "machine.py",
+            "predictions.py",
+            "star_failures.py",
+            "star_output.py",
+        ),
+    script:
+        "../scripts/count_reads.py"
 
 
 rule call_cells:
     """Tell cells from empty droplets; measure the library."""
     input:
         solo="results/count/{sample}/Solo.out",
-        star_summary="results/count/{sample}/Log.final.out",
+        genes="results/reference/genes.tsv",
         inspection="results/reads/{sample}/inspection.json",
+        chemistry="results/reads/{sample}/chemistry.json",
     output:
         called="results/count/{sample}/called_barcodes.tsv",
+        callers="results/count/{sample}/callers.tsv",
         ranks="results/count/{sample}/barcode_ranks.tsv",
+        species="results/count/{sample}/species.tsv",
+        saturation="results/count/{sample}/saturation.tsv",
         calling="results/count/{sample}/calling.json",
         metrics="results/count/{sample}/metrics.json",
     log:
@@ -73,14 +65,53 @@ rule call_cells:
     benchmark:
         "benchmarks/call_cells/{sample}.tsv"
     conda:
-        "../envs/star.yaml"
+        "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(2000, 30),
+        mem_mb=scaled_mem(4000, 30),
         runtime="1h",
     params:
         feature=config["load_cells"]["feature"],
         settings=cell_calling,
-        shared=shared_digest("metrics.py", "matrices.py"),
+        plates=[name for name in CHEMISTRIES if CHEMISTRIES[name]["cells"] == "wells"],
+        preview_reads=config["preview_reads"],
+        seed=config["seed"],
+        shared=shared_digest(
+            "cell_callers.py",
+            "matrices.py",
+            "metrics.py",
+            "saturation.py",
+            "species.py",
+        ),
     script:
         "../scripts/call_cells.py"
+
+
+rule compare_parity:
+    """Compare a sample with another count of the same reads."""
+    input:
+        solo="results/count/{sample}/Solo.out",
+        called="results/count/{sample}/called_barcodes.tsv",
+        metrics="results/count/{sample}/metrics.json",
+        theirs=parity_matrix,
+    output:
+        table="results/count/{sample}/parity.tsv",
+        json="results/count/{sample}/parity.json",
+        text="results/count/{sample}/parity.txt",
+    log:
+        "logs/compare_parity/{sample}.log",
+    benchmark:
+        "benchmarks/compare_parity/{sample}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(8000, 30),
+        runtime="1h",
+    params:
+        feature=config["load_cells"]["feature"],
+        settings=cell_calling,
+        seed=config["seed"],
+        shared=shared_digest("cell_callers.py", "matrices.py"),
+    script:
+        "../scripts/compare_parity.py"

@@ -1,12 +1,61 @@
 """Stage `reads`: every FASTQ checked and measured before STAR sees it."""
 
 
+rule fetch_whitelist:
+    """Fetch a barcode list that is not there, if the config allows it."""
+    output:
+        barcodes="results/reads/whitelists/fetched/{whitelist}",
+    log:
+        "logs/fetch_whitelist/{whitelist}.log",
+    benchmark:
+        "benchmarks/fetch_whitelist/{whitelist}.tsv"
+    # often the one machine of a cluster that has a network
+    localrule: True
+    conda:
+        "../envs/reads.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime="1h",
+    params:
+        source=lambda wildcards: WHITELISTS[wildcards.whitelist],
+        shared=shared_digest("download.py"),
+    script:
+        "../scripts/fetch_whitelist.py"
+
+
+rule fetch_reads:
+    """Fetch the reads of a run from the European Nucleotide Archive."""
+    output:
+        folder=directory("results/reads/fetched/{accession}"),
+    log:
+        "logs/fetch_reads/{accession}.log",
+    benchmark:
+        "benchmarks/fetch_reads/{accession}.tsv"
+    # often the one machine of a cluster that has a network
+    localrule: True
+    conda:
+        "../envs/reads.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime="24h",
+    params:
+        server=config["fetch_reads"]["server"],
+        one_is_enough=is_cell_of_plate,
+        strict=config["strict"],
+        shared=shared_digest("bad_reads.py", "download.py"),
+    script:
+        "../scripts/fetch_reads.py"
+
+
 rule prepare_whitelist:
-    """Turn a barcode list into the plain one-column file that STAR reads."""
+    """Turn a barcode list into the plain file that STAR reads, and sorted numbers."""
     input:
-        barcodes=lambda wildcards: config["prepare_whitelist"][wildcards.whitelist],
+        barcodes=lambda wildcards: LISTS[wildcards.whitelist],
     output:
         barcodes="results/reads/whitelists/{whitelist}.txt",
+        packed="results/reads/whitelists/{whitelist}.npy",
     log:
         "logs/prepare_whitelist/{whitelist}.log",
     benchmark:
@@ -17,19 +66,20 @@ rule prepare_whitelist:
     resources:
         mem_mb=1500,
         runtime="10m",
+    params:
+        lengths=list_lengths,
+        shared=shared_digest("barcodes.py"),
     script:
         "../scripts/prepare_whitelist.py"
 
 
 rule inspect_reads:
-    """Read every FASTQ of a sample to its end; set the sample aside if one is bad."""
+    """Find out chemistry and roles of a sample's files from their first reads."""
     input:
-        fastq_1=fastqs_of("fastq_1"),
-        fastq_2=fastqs_of("fastq_2"),
-        whitelist=whitelist_of,
+        reads=reads_of,
+        packed=packed_lists,
     output:
         inspection="results/reads/{sample}/inspection.json",
-        star_params="results/reads/{sample}/star.params",
     log:
         "logs/inspect_reads/{sample}.log",
     benchmark:
@@ -41,53 +91,132 @@ rule inspect_reads:
     threads: 1
     resources:
         mem_mb=2000,
-        runtime="2h",
+        runtime="30m",
     params:
-        chemistry=chemistry_of,
+        rows=rows_to_inspect,
+        lists=list(LISTS),
+        chemistries=CHEMISTRIES,
+        named=named_chemistry,
+        n_reads=config["inspect_reads"]["n_reads"],
         strict=config["strict"],
-        shared=shared_digest("metrics.py"),
+        shared=shared_digest(
+            "bad_reads.py",
+            "barcodes.py",
+            "chemistries.py",
+            "decision.py",
+            "detection.py",
+            "heads.py",
+            "lanes.py",
+        ),
     script:
         "../scripts/inspect_reads.py"
 
 
-rule measure_quality:
-    """Measure the quality of a sample's reads."""
+rule check_reads:
+    """Read every file of a sample to its end, once; judge the quality of a part."""
     input:
-        fastq_1=fastqs_of("fastq_1"),
-        fastq_2=fastqs_of("fastq_2"),
+        reads=reads_of,
         inspection="results/reads/{sample}/inspection.json",
     output:
-        R1="results/reads/{sample}/quality_R1.json",
-        R2="results/reads/{sample}/quality_R2.json",
+        integrity="results/reads/{sample}/integrity.json",
+        barcode="results/reads/{sample}/quality_barcode.json",
+        cdna="results/reads/{sample}/quality_cdna.json",
     log:
-        "logs/measure_quality/{sample}.log",
+        "logs/check_reads/{sample}.log",
     benchmark:
-        "benchmarks/measure_quality/{sample}.tsv"
+        "benchmarks/check_reads/{sample}.tsv"
+    # the cheap checks of all samples run before the first alignment
+    priority: 10
     conda:
         "../envs/reads.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=1500,
+        mem_mb=2000,
         runtime="4h",
     params:
-        settings=config["measure_quality"],
+        chemistries=CHEMISTRIES,
+        preview_reads=config["preview_reads"],
+        strict=config["strict"],
+        shared=shared_digest("bad_reads.py", "chemistries.py", "fastq.py", "feeding.py"),
     script:
-        "../scripts/measure_quality.py"
+        "../scripts/check_reads.py"
+
+
+rule probe_strand:
+    """Find the strand of the reads, and with it the chemistry, on the ends of genes."""
+    input:
+        reads=reads_of,
+        inspection="results/reads/{sample}/inspection.json",
+        index="results/reference/gene_ends_index",
+        genes="results/reference/genes.tsv",
+        whitelists=whitelists_of,
+    output:
+        chemistry="results/reads/{sample}/chemistry.json",
+        star_params="results/reads/{sample}/star.params",
+    log:
+        "logs/probe_strand/{sample}.log",
+    benchmark:
+        "benchmarks/probe_strand/{sample}.tsv"
+    # the cheap checks of all samples run before the first alignment
+    priority: 10
+    conda:
+        "../envs/star.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        settings=config["probe_strand"],
+        chemistries=CHEMISTRIES,
+        overhang=config["index_genome"]["sjdbOverhang"],
+        strict=config["strict"],
+        shared=shared_digest(
+            "bad_reads.py", "chemistries.py", "fastq.py", "feeding.py", "star.py"
+        ),
+    script:
+        "../scripts/probe_strand.py"
+
+
+rule summarize_reads:
+    """Tell in a line per sample what its reads are, or why it is set aside."""
+    input:
+        inspection=collect(
+            "results/reads/{sample}/inspection.json", sample=READ_SAMPLES
+        ),
+        integrity=collect("results/reads/{sample}/integrity.json", sample=READ_SAMPLES),
+        chemistry=collect("results/reads/{sample}/chemistry.json", sample=READ_SAMPLES),
+    output:
+        table="results/reads/reads.tsv",
+        text="results/reads/reads.txt",
+    log:
+        "logs/summarize_reads.log",
+    benchmark:
+        "benchmarks/summarize_reads.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime="10m",
+    script:
+        "../scripts/summarize_reads.py"
 
 
 rule summarize_quality:
-    """Put the read quality of all samples on one MultiQC page."""
+    """Put read quality and library metrics of all samples on one MultiQC page."""
     input:
-        quality=collect(
-            "results/reads/{sample}/quality_{mate}.json",
-            sample=READ_SAMPLES,
-            mate=["R1", "R2"],
+        barcode=collect(
+            "results/reads/{sample}/quality_barcode.json", sample=READ_SAMPLES
         ),
+        cdna=collect("results/reads/{sample}/quality_cdna.json", sample=READ_SAMPLES),
+        metrics=collect("results/count/{sample}/metrics.json", sample=READ_SAMPLES),
+        ranks=collect("results/count/{sample}/barcode_ranks.tsv", sample=READ_SAMPLES),
+        saturation=collect("results/count/{sample}/saturation.tsv", sample=READ_SAMPLES),
     output:
         page=report(
             "results/reads/multiqc.html",
             category="Reads",
-            labels={"page": "Read quality"},
+            labels={"page": "Read quality and library metrics"},
         ),
     log:
         "logs/summarize_quality.log",
@@ -99,14 +228,7 @@ rule summarize_quality:
     resources:
         mem_mb=2000,
         runtime="30m",
-    shell:
-        r"""
-        python -m multiqc \
-            --force --no-ansi --no-version-check --no-data-dir \
-            --module sequali \
-            --dirs --dirs-depth 1 \
-            --filename {output.page:q} \
-            {input.quality:q} &>{log:q}
-        # MultiQC writes no page when every sample was set aside
-        [ -e {output.page:q} ] || echo "No reads were measured." >{output.page:q}
-        """
+    params:
+        shared=shared_digest("metrics.py"),
+    script:
+        "../scripts/summarize_quality.py"

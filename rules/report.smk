@@ -42,7 +42,9 @@ rule write_report:
             "results/reads/{sample}/inspection.json", sample=READ_SAMPLES
         ),
         calling=collect("results/count/{sample}/calling.json", sample=READ_SAMPLES),
+        callers=collect("results/count/{sample}/callers.tsv", sample=READ_SAMPLES),
         ranks=collect("results/count/{sample}/barcode_ranks.tsv", sample=READ_SAMPLES),
+        saturation=collect("results/count/{sample}/saturation.tsv", sample=READ_SAMPLES),
         markers="results/annotate/markers.tsv",
         annotation="results/annotate/annotation.tsv",
         integration="results/clusters/integration.tsv",
@@ -53,6 +55,8 @@ rule write_report:
         composition_untested="results/compare/composition_untested.tsv",
         pseudobulk="results/compare/pseudobulk.h5ad",
         cells="results/report/reads2cells.h5ad",
+        reads_table=["results/reads/reads.tsv"] if READ_SAMPLES else [],
+        reference=reference_findings(),
         sheets=sheets_in_use(),
     output:
         page="results/report/report.html",

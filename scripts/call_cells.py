@@ -1,13 +1,8 @@
 """Tell cells from empty droplets; measure the library."""
 
-import gzip
 import json
 import logging
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from _shared.logs import UserError, log_to
-from _shared.matrices import read_mtx
-from _shared.metrics import judged
+from _shared.cell_callers import CallSettings, calls_of, compare_callers
+from _shared.logs import log_to
+from _shared.matrices import part, read_mtx
+from _shared.metrics import METRICS, judged
+from _shared.saturation import DEEPER, fit_depth, saturation_curve
+from _shared.species import call_species, species_summary
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -25,68 +23,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("call_cells")
 
 N_RANKS = 2000
-
-
-def filter_arguments(settings: dict) -> list[str]:
-    """Return STAR's `--soloCellFilter` values for the section `call_cells`."""
-    knee = [settings["expected_cells"], settings["max_percentile"]]
-    knee.append(settings["max_min_ratio"])
-    values = {
-        "TopCells": [settings["expected_cells"]],
-        "CellRanger2.2": knee,
-        "EmptyDrops_CR": [
-            *knee,
-            *(settings[key] for key in ("ind_min", "ind_max", "umi_min")),
-            *(settings[key] for key in ("umi_min_frac_median", "cand_max_n")),
-            *(settings[key] for key in ("fdr", "sim_n")),
-        ],
-    }
-    return [settings["method"], *map(str, values[settings["method"]])]
-
-
-def unpack_with_sentinel(raw: Path, plain: Path) -> None:
-    """Unpack a gzipped raw matrix, with one barcode more that has a single count.
-
-    STAR 2.7.10b leaves out the last barcode with counts when it filters cells: the
-    sentinel is there to be left out, and is no barcode of the library if it is not.
-    """
-    for name in ("barcodes.tsv", "features.tsv"):
-        packed = raw / f"{name}.gz"
-        with gzip.open(packed) as source, (plain / name).open("wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-    with (plain / "barcodes.tsv").open("a") as target:
-        target.write("sentinel\n")
-    packed = raw / "matrix.mtx.gz"
-    with gzip.open(packed) as source, (plain / "matrix.mtx").open("wb") as target:
-        line = source.readline()
-        while line.startswith(b"%"):
-            target.write(line)
-            line = source.readline()
-        n_features, n_barcodes, n_entries = map(int, line.split())
-        target.write(f"{n_features} {n_barcodes + 1} {n_entries + 1}\n".encode())
-        shutil.copyfileobj(source, target, 1 << 20)
-        target.write(f"1 {n_barcodes + 1} 1\n".encode())
-
-
-def called_by_star(raw: Path, settings: dict) -> tuple[list[str], list[str]]:
-    """Run STAR's cell filtering on a gzipped raw matrix.
-
-    Returns
-    -------
-    tuple
-        Barcodes called cells, and the lines in which STAR says how it decided.
-    """
-    with tempfile.TemporaryDirectory(dir=".") as scratch:
-        plain, out = Path(scratch, "raw"), Path(scratch, "out")
-        plain.mkdir()
-        unpack_with_sentinel(raw, plain)
-        command = ["STAR", "--runMode", "soloCellFiltering", str(plain), f"{out}/"]
-        command += ["--soloCellFilter", *filter_arguments(settings)]
-        command += ["--outFileNamePrefix", f"{scratch}/"]
-        subprocess.run(command, check=True, stdout=sys.stderr, stderr=sys.stderr)
-        log = Path(scratch, "Log.out").read_text().splitlines()
-        evidence = [line for line in log if re.match(r"cellFiltering|emptyDrops", line)]
-        return (out / "barcodes.tsv").read_text().split(), evidence
+# what is read of the columns of STARsolo's CellReads.stats
+REGIONS = ["exonic", "intronic", "exonicAS", "intronicAS"]
+CELL_READS = ["genomeU", "genomeM", *REGIONS, "countedU", "nUMIunique"]
+NOT_LISTED = "CBnotInPasslist"
 
 
 def rank_curve(totals: np.ndarray, is_cell: np.ndarray) -> pd.DataFrame:
@@ -112,8 +52,13 @@ def rank_curve(totals: np.ndarray, is_cell: np.ndarray) -> pd.DataFrame:
 
 
 def star_summary(path: Path) -> dict[str, float]:
-    """Return the numbers of STARsolo's Summary.csv; what is no number is left out."""
+    """Return the numbers of STARsolo's Summary.csv; what is no number is left out.
+
+    A sample that was set aside has no such file, and no numbers.
+    """
     numbers = {}
+    if not path.exists():
+        return numbers
     for line in path.read_text().splitlines():
         name, _, text = line.rpartition(",")
         try:
@@ -125,104 +70,235 @@ def star_summary(path: Path) -> dict[str, float]:
 
 def star_statistics(path: Path) -> dict[str, int]:
     """Return the reads by their fate of STARsolo's Barcodes.stats or Features.stats."""
+    if not path.exists():
+        return {}
     pairs = (line.split() for line in path.read_text().splitlines() if line.strip())
     return {name: int(number) for name, number in pairs}
 
 
-def measured(
+def cell_reads(folder: Path) -> pd.DataFrame:
+    """Return the reads of each barcode by their fate, from CellReads.stats.
+
+    A row `CBnotInPasslist` holds the reads without a barcode of the list. Where STAR
+    writes no such file (plates without barcodes) the table is empty.
+    """
+    if not any(folder.glob("CellReads.stats*")):
+        return pd.DataFrame(columns=CELL_READS)
+    path = part(folder, "CellReads.stats")
+    return pd.read_csv(path, sep="\t", index_col="CB", usecols=["CB", *CELL_READS])
+
+
+def percent(share: float | None, whole: float | None = 1) -> float | None:
+    """Return a share, or a part of a whole, in percent; null if there is no whole."""
+    return round(100 * share / whole, 2) if whole and share is not None else None
+
+
+def reads_metrics(
     summary: dict[str, float],
+    fates: dict[str, int],
+    reads: pd.DataFrame,
     *,
-    barcode_reads: dict[str, int],
-    feature_reads: dict[str, int],
-    counts: sparse.csr_matrix,
-    is_cell: np.ndarray,
     feature: str,
 ) -> dict[str, float | None]:
-    """Return the values of every metric in `_shared.metrics`, shares in percent."""
+    """Return the metrics of reads and mapping that STAR's numbers allow."""
+    n_reads = summary.get("Number of Reads", 0)
+    named = {
+        "valid_barcodes": "Reads With Valid Barcodes",
+        "q30_bases_in_barcode_and_umi": "Q30 Bases in CB+UMI",
+        "q30_bases_in_rna_read": "Q30 Bases in RNA read",
+        "reads_mapped_to_genome": "Reads Mapped to Genome: Unique+Multiple",
+        "reads_mapped_confidently_to_genome": "Reads Mapped to Genome: Unique",
+        "reads_mapped_confidently_to_transcriptome": f"Reads Mapped to {feature}: "
+        f"Unique {feature}",
+        "sequencing_saturation": "Sequencing Saturation",
+    }
+    values = {"number_of_reads": n_reads}
+    values |= {
+        metric: percent(summary[name])
+        for metric, name in named.items()
+        if name in summary
+    }
+    if "noNinUMI" in fates:
+        bad_umis = fates["noNinUMI"] + fates["noUMIhomopolymer"]
+        values["valid_umis"] = percent(n_reads - bad_umis, n_reads)
+    if "MultiFeature" in fates:
+        several, none = fates["MultiFeature"], fates["noNoFeature"]
+        values["reads_mapped_to_several_genes"] = percent(several, n_reads)
+        values["reads_mapped_to_no_gene"] = percent(none, n_reads)
+    sums = reads.sum()
+    # STAR fills all columns of GeneFull_Ex50pAS alone
+    if reads["exonicAS"].any():
+        mapped = sums["genomeU"] + sums["genomeM"]
+        exonic = sums["exonic"] + sums["exonicAS"]
+        elsewhere = mapped - exonic - sums["intronic"]
+        values |= {
+            "reads_mapped_to_exonic_regions": percent(exonic, n_reads),
+            "reads_mapped_to_intronic_regions": percent(sums["intronic"], n_reads),
+            # STAR 2.7.10b counts reads outside all genes as intronicAS
+            "reads_mapped_to_intergenic_regions": percent(elsewhere, n_reads),
+            "reads_mapped_antisense_to_gene": percent(sums["exonicAS"], n_reads),
+        }
+    return values
+
+
+def cells_metrics(
+    counts: sparse.csr_matrix,
+    is_cell: np.ndarray,
+    *,
+    barcodes: pd.Index,
+    reads: pd.DataFrame,
+    is_mito: np.ndarray,
+    n_reads: float,
+    is_plate: bool,
+) -> dict[str, float | None]:
+    """Return the metrics of the called cells."""
     cells = counts[is_cell]
     umis = np.asarray(cells.sum(axis=1)).ravel()
     genes = np.diff(cells.indptr)
-    n_cells, total = len(umis), counts.sum()
-    reads = summary.get("Number of Reads")
-
-    def percent(name: str) -> float | None:
-        return None if name not in summary else round(100 * summary[name], 2)
-
-    def share(part: float, whole: float | None) -> float | None:
-        return round(100 * part / whole, 2) if whole else None
-
-    bad_umis = barcode_reads["noNinUMI"] + barcode_reads["noUMIhomopolymer"]
-
-    return {
-        "number_of_reads": reads,
-        "valid_barcodes": percent("Reads With Valid Barcodes"),
-        "valid_umis": share((reads or 0) - bad_umis, reads),
-        "q30_bases_in_barcode_and_umi": percent("Q30 Bases in CB+UMI"),
-        "q30_bases_in_rna_read": percent("Q30 Bases in RNA read"),
-        "reads_mapped_to_genome": percent("Reads Mapped to Genome: Unique+Multiple"),
-        "reads_mapped_confidently_to_genome": percent("Reads Mapped to Genome: Unique"),
-        "reads_mapped_confidently_to_transcriptome": percent(
-            f"Reads Mapped to {feature}: Unique {feature}"
-        ),
-        "reads_mapped_to_several_genes": share(feature_reads["MultiFeature"], reads),
-        "reads_mapped_to_no_gene": share(feature_reads["noNoFeature"], reads),
-        "sequencing_saturation": percent("Sequencing Saturation"),
+    n_cells = len(umis)
+    values = {
         "estimated_number_of_cells": n_cells,
-        "fraction_umis_in_cells": share(umis.sum(), total),
-        "mean_reads_per_cell": round(reads / n_cells, 1) if n_cells else None,
-        "median_umi_counts_per_cell": float(np.median(umis)) if n_cells else None,
+        "mean_reads_per_cell": round(n_reads / n_cells, 1) if n_cells else None,
         "median_genes_per_cell": float(np.median(genes)) if n_cells else None,
         "total_genes_detected": len(np.unique(cells.indices)),
+        "mitochondrial_counts_in_cells": percent(cells[:, is_mito].sum(), umis.sum()),
     }
+    # the wells of a plate have no empty droplets among them
+    if not is_plate:
+        seen = np.count_nonzero(np.diff(counts.indptr))
+        values["barcodes_called_cells"] = percent(n_cells, seen)
+    # counts of plates without barcodes are reads
+    if len(reads):
+        counted = reads["countedU"]
+        in_cells = counted[counted.index.isin(barcodes[is_cell])].sum()
+        median = float(np.median(umis)) if n_cells else None
+        values |= {
+            "fraction_reads_in_cells": percent(in_cells, counted.sum()),
+            "fraction_umis_in_cells": percent(umis.sum(), counts.sum()),
+            "median_umi_counts_per_cell": median,
+        }
+    return values
 
 
-def check_all_read(summary: dict[str, float], inspection: dict) -> None:
-    """Raise `UserError` if STAR stopped before the end of the files."""
-    seen, expected = summary.get("Number of Reads", 0), inspection["n_reads"]
-    if seen != expected:
-        raise UserError(
-            f"sample {inspection['sample']}: STAR read {seen:.0f} of {expected} read "
-            "pairs; a FASTQ file changed while it was read: run again."
-        )
+def settings_for(
+    settings: CallSettings, reads: pd.DataFrame, *, is_plate: bool, times: float
+) -> CallSettings:
+    """Return the settings that fit the sample.
+
+    Wells of a plate are all cells. In a preview, all reads being `times` as many, a
+    candidate needs as many UMIs as will make the least number with all reads.
+    """
+    if is_plate:
+        return replace(settings, method="all")
+    if times > 1 and reads["nUMIunique"].any():
+        depth = fit_depth(reads["countedU"].to_numpy(), reads["nUMIunique"].to_numpy())
+        fewer = round(settings.umi_min / float(depth.growth(times)))
+        return replace(settings, umi_min=max(fewer, 1))
+    return settings
+
+
+def measured_nothing() -> dict[str, float | None]:
+    """Return the metrics of a sample that was set aside: no reads, nothing known."""
+    return dict.fromkeys(METRICS) | {"number_of_reads": 0}
 
 
 def main(
     *,
     solo: Path,
     feature: str,
-    settings: dict,
+    settings: CallSettings,
     inspection: Path,
-    called_tsv: Path,
-    ranks_tsv: Path,
-    calling_json: Path,
-    metrics_json: Path,
+    chemistry: Path,
+    genes: Path,
+    outputs: dict[str, Path],
+    preview_reads: int | None,
+    plates: list[str],
+    seed: int,
 ) -> None:
-    """Call cells on one raw matrix; write barcodes, knee, evidence and metrics."""
-    counts, barcodes, _ = read_mtx(solo / feature / "raw")
-    totals = np.asarray(counts.sum(axis=1)).ravel()
-    called, evidence = [], ["no counts, so no cells"]
-    if counts.nnz:
-        called, evidence = called_by_star(solo / feature / "raw", settings)
-    is_cell = barcodes.isin(called)
-    logger.info("called %d cells", is_cell.sum())
+    """Call cells on one raw matrix; write barcodes, evidence, curves and metrics.
 
+    Parameters
+    ----------
+    solo
+        STARsolo's output; of a sample that was set aside an empty matrix alone.
+    inspection, chemistry
+        What is known of the reads.
+    genes
+        The genes of the reference, those of the matrix among them.
+    preview_reads
+        How many reads were taken of the sample; None: all.
+    plates
+        Chemistries whose barcodes are wells, all of them cells.
+    """
+    counts, barcodes, features = read_mtx(solo / feature / "raw")
     summary = star_summary(solo / feature / "Summary.csv")
-    check_all_read(summary, json.loads(inspection.read_text()))
-    cells = pd.DataFrame({"barcode": barcodes, "total_counts": totals})[is_cell]
-    cells.to_csv(called_tsv, sep="\t", index=False)
-    rank_curve(totals, is_cell).to_csv(ranks_tsv, sep="\t", index=False)
-    decision = {"settings": settings, "barcodes_seen": int((totals > 0).sum())}
-    decision |= {"n_called": int(is_cell.sum()), "evidence": evidence}
-    calling_json.write_text(json.dumps(decision, indent=2) + "\n")
-    values = measured(
-        summary,
-        barcode_reads=star_statistics(solo / "Barcodes.stats"),
-        feature_reads=star_statistics(solo / feature / "Features.stats"),
-        counts=counts,
-        is_cell=is_cell,
-        feature=feature,
+    reads = cell_reads(solo / feature)
+    listed = reads.drop(NOT_LISTED, errors="ignore")
+    n_reads = summary.get("Number of Reads", 0)
+    times = 1.0
+    facts = json.loads(inspection.read_text())
+    if preview_reads and n_reads:
+        times = facts["n_reads_estimated"] / n_reads
+    # without a list, and without a row per cell, wells are barcodes like any others
+    is_plate = json.loads(chemistry.read_text())["chemistry"] in plates and (
+        bool(facts["whitelists"]) or any(lane["cell"] for lane in facts["lanes"])
     )
-    metrics_json.write_text(json.dumps(judged(values), indent=2) + "\n")
+    settings = settings_for(settings, listed, is_plate=is_plate, times=times)
+
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    seen = totals > 0
+    is_cell = np.zeros(len(totals), dtype=bool)
+    calls, chosen, evidence = {}, None, ["no counts, so no cells"]
+    if seen.any():
+        rng = np.random.default_rng(seed)
+        calls, chosen = calls_of(counts[seen], totals[seen], settings, rng=rng)
+        is_cell[seen] = calls[chosen].is_cell
+        evidence = calls[chosen].evidence
+    logger.info("called %d cells; %s", is_cell.sum(), "; ".join(evidence))
+
+    about = pd.read_csv(
+        genes, sep="\t", dtype=str, keep_default_na=False, index_col="gene_id"
+    ).loc[features[0]]
+    by_species = call_species(counts[is_cell], barcodes[is_cell], about.get("species"))
+    by_species.to_csv(outputs["species"], sep="\t", index=False)
+    cells = pd.DataFrame({"barcode": barcodes, "total_counts": totals})[is_cell]
+    cells.to_csv(outputs["called"], sep="\t", index=False)
+    rank_curve(totals, is_cell).to_csv(outputs["ranks"], sep="\t", index=False)
+    compare_callers(calls, chosen, totals[seen]).to_csv(
+        outputs["callers"], sep="\t", index=False
+    )
+    decision = {
+        "settings": asdict(settings),
+        "method_used": chosen,
+        "barcodes_seen": int(seen.sum()),
+        "n_called": int(is_cell.sum()),
+        "evidence": evidence,
+        "species": species_summary(by_species),
+    }
+    outputs["calling"].write_text(json.dumps(decision, indent=2) + "\n")
+
+    saturation_curve(
+        reads=listed["countedU"].to_numpy(),
+        umis=listed["nUMIunique"].to_numpy(),
+        cells=counts[is_cell],
+        n_reads=n_reads,
+        deeper=(*DEEPER, times) if times > 1 else DEEPER,
+    ).to_csv(outputs["saturation"], sep="\t", index=False)
+    values = measured_nothing()
+    if summary:
+        fates = star_statistics(solo / "Barcodes.stats")
+        fates |= star_statistics(solo / feature / "Features.stats")
+        values = reads_metrics(summary, fates, reads, feature=feature)
+        values |= cells_metrics(
+            counts,
+            is_cell,
+            barcodes=barcodes,
+            reads=listed,
+            is_mito=(about["is_mito"] == "True").to_numpy(),
+            n_reads=n_reads,
+            is_plate=is_plate,
+        )
+    outputs["metrics"].write_text(json.dumps(judged(values), indent=2) + "\n")
 
 
 if "snakemake" in globals():
@@ -230,10 +306,12 @@ if "snakemake" in globals():
     main(
         solo=Path(snakemake.input.solo),
         feature=snakemake.params.feature,
-        settings=snakemake.params.settings,
+        settings=CallSettings(**snakemake.params.settings),
         inspection=Path(snakemake.input.inspection),
-        called_tsv=Path(snakemake.output.called),
-        ranks_tsv=Path(snakemake.output.ranks),
-        calling_json=Path(snakemake.output.calling),
-        metrics_json=Path(snakemake.output.metrics),
+        chemistry=Path(snakemake.input.chemistry),
+        genes=Path(snakemake.input.genes),
+        outputs={name: Path(path) for name, path in snakemake.output.items()},
+        preview_reads=snakemake.params.preview_reads,
+        plates=snakemake.params.plates,
+        seed=snakemake.params.seed,
     )

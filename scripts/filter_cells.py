@@ -19,6 +19,8 @@ logger = logging.getLogger("filter_cells")
 
 # a spread estimated from fewer cells bounds nothing
 FEWEST_CELLS = 10
+# what the stage `reads` writes of a sample that has reads
+CHECKS = ("inspection", "integrity", "chemistry")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,14 +164,18 @@ def judge(
     sample: str,
     n_kept: int,
     settings: FilterSettings,
-    inspection: dict | None,
+    checks: list[dict],
     metrics: dict | None,
 ) -> dict:
-    """Return the verdict: kept, or set aside by the first stage that must."""
+    """Return the verdict: kept, or set aside by the first stage that must.
+
+    `checks` are what the rules of the stage `reads` found, in their order.
+    """
     verdict = {"sample": sample, "verdict": "set_aside"}
-    if inspection and not inspection["ok"]:
-        reason, hint = inspection["reason"], inspection["hint"]
-        return verdict | {"stage": "reads", "reason": reason, "hint": hint}
+    for check in checks:
+        if not check["ok"]:
+            said = {key: check[key] for key in ("stage", "reason", "hint")}
+            return verdict | said
     for name in settings.set_aside_when_failing:
         metric = (metrics or {}).get(name, {})
         if metric.get("status") == "fail":
@@ -184,7 +190,8 @@ def judge(
                 "of filter_cells: set_aside_when_failing.",
             }
     if n_kept < max(settings.min_cells, 1):
-        reason = f"{n_kept} cells are left, {max(settings.min_cells, 1)} are needed"
+        left = "1 cell is" if n_kept == 1 else f"{n_kept} cells are"
+        reason = f"{left} left, {max(settings.min_cells, 1)} are needed"
         hint = "See ledger.tsv for the rule that took them; loosen it in filter_cells."
         return verdict | {"stage": "cells", "reason": reason, "hint": hint}
     return verdict | {"verdict": "kept", "stage": "cells", "reason": "", "hint": ""}
@@ -204,7 +211,7 @@ def main(
     """
     read = {
         name: json.loads(sources[name].read_text()) if name in sources else None
-        for name in ("inspection", "metrics", "calling")
+        for name in (*CHECKS, "metrics", "calling")
     }
     adata = ad.read_h5ad(sources["called"])
     doublets = pd.read_csv(sources["doublets"], sep="\t", index_col="barcode")
@@ -218,7 +225,7 @@ def main(
         sample=sample,
         n_kept=int((~failed.any(axis="columns")).sum()),
         settings=settings,
-        inspection=read["inspection"],
+        checks=[read[name] for name in CHECKS if read[name]],
         metrics=read["metrics"],
     )
     if verdict["verdict"] == "set_aside":

@@ -1,225 +1,296 @@
-"""Read every FASTQ of a sample to its end; set the sample aside if one is bad."""
+"""Find out from the first reads of a sample its chemistry, and what each file holds."""
 
-import itertools
 import json
 import logging
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dnaio
+import numpy as np
 
+from _shared.bad_reads import BadReadsError
+from _shared.barcodes import load_packed
+from _shared.chemistries import barcode_read_length, same_reads
+from _shared.decision import choose, summed, table_of
+from _shared.detection import ENOUGH_TAGS, by_tag, judge
+from _shared.lanes import (
+    Lane,
+    cell_codes,
+    droplet_lane,
+    fingerprints,
+    full_length_lane,
+    open_lanes,
+    plate_tags,
+    tagged_lane,
+)
 from _shared.logs import UserError, log_to
-from _shared.metrics import METRICS
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 logger = logging.getLogger("inspect_reads")
 
-# what a damaged file, or one that is no FASTQ, raises
-UNREADABLE = (dnaio.FileFormatError, OSError, EOFError, UnicodeDecodeError)
-# reads whose barcodes are looked up in the whitelist, spread over the first of a file
-N_LOOKED_UP = 100_000
+# Cell Ranger warns below this share of valid barcodes
+GOOD_SHARE = 0.75
 
 
-class BadReadsError(Exception):
-    """What is wrong with a sample's reads, and what to do about it."""
-
-    def __init__(self, reason: str, hint: str) -> None:
-        super().__init__(reason)
-        self.hint = hint
-
-
-def told(error: Exception) -> str:
-    """Return what an error says, in one line without a full stop."""
-    return " ".join(str(error).split()).rstrip(".")
-
-
-def check_alone(file: Path) -> None:
-    """Raise `BadReadsError` if a FASTQ file cannot be read to its end."""
-    try:
-        with dnaio.open(file, open_threads=0) as reads:
-            for _ in reads:
-                pass
-    except UNREADABLE as error:
-        raise BadReadsError(
-            f"{file} is damaged: {told(error)}",
-            "Compare its checksum with the sequencing centre's and copy it again.",
-        ) from None
-
-
-def read_pair(
-    first: Path, second: Path, *, barcode: slice, whitelist: set[str]
+def inspect_droplets(
+    lanes: list[Lane], *, chemistries: dict, lists: dict, named: str
 ) -> dict:
-    """Read two FASTQ files to their end.
-
-    Returns
-    -------
-    dict
-        `n_reads`; `lengths_1`, `lengths_2` (length: reads); `n_looked_up`,
-        `n_in_whitelist` (exact matches among the first reads).
-
-    Raises
-    ------
-    BadReadsError
-        If a file is damaged or the two do not pair read by read.
-    """
-    lengths_1: Counter[int] = Counter()
-    lengths_2: Counter[int] = Counter()
-    hits = looked_up = 0
+    """Return chemistry, hit rate, evidence and lanes of a sample with barcode reads."""
+    judged = [judge(lane.streams, chemistries, lists) for lane in lanes]
+    table = summed(judged)
     try:
-        with dnaio.open(first, second, open_threads=0) as pairs:
-            for one, two in itertools.islice(pairs, N_LOOKED_UP):
-                lengths_1[len(one)] += 1
-                lengths_2[len(two)] += 1
-                looked_up += 1
-                hits += one.sequence[barcode] in whitelist
-            for one, two in pairs:
-                lengths_1[len(one)] += 1
-                lengths_2[len(two)] += 1
-    except UNREADABLE as error:
-        for file in (first, second):
-            check_alone(file)
-        raise BadReadsError(
-            f"{first} and {second} do not pair: {told(error)}",
-            "Give the two files of one lane in each row of the read sheet.",
-        ) from None
+        chosen = [
+            choose(lane, one, chemistries=chemistries, lists=lists, named=named)
+            for lane, one in zip(lanes, judged, strict=True)
+        ]
+    except BadReadsError:
+        logger.error("what the reads look like:\n%s", table_of(table))
+        raise
+    first = chosen[0]
+    for lane, one in zip(lanes, chosen, strict=True):
+        if one.chemistry != first.chemistry:
+            raise BadReadsError(
+                f"the lanes differ: lane {lanes[0].number} is {first.chemistry} "
+                f"({first.share:.1%}), lane {lane.number} is {one.chemistry} "
+                f"({one.share:.1%})",
+                "Make them two samples, or remove what does not belong.",
+            )
+    name = named or first.chemistry
+    chemistry = chemistries[name]
+    described = [
+        tagged_lane(lane, one.streams[0], chemistry, code=None)
+        if "tag" in chemistry
+        else droplet_lane(lane, one, chemistry)
+        for lane, one in zip(lanes, chosen, strict=True)
+    ]
+    share = sum(one.n_hits for one in chosen) / sum(one.n_looked_up for one in chosen)
+    warnings = []
+    if any(one.verdict != "match" for one in chosen):
+        warnings.append(
+            f"the reads are too few, or too varied, to confirm chemistry {name}"
+        )
+    elif chemistry["whitelists"] and share < GOOD_SHARE:
+        warnings.append(
+            f"only {share:.1%} of the barcodes are in the list of {name}; of good "
+            "reads more than 90 % are"
+        )
     return {
-        "fastq_1": str(first),
-        "fastq_2": str(second),
-        "n_reads": lengths_1.total(),
-        "lengths_1": dict(sorted(lengths_1.items())),
-        "lengths_2": dict(sorted(lengths_2.items())),
-        "n_looked_up": looked_up,
-        "n_in_whitelist": hits,
+        "chemistry": name,
+        "hit_rate": share if chemistry["whitelists"] else None,
+        "evidence": table,
+        "lanes": described,
+        "warnings": warnings,
     }
 
 
-def check_lengths(pair: dict, *, chemistry: dict) -> None:
-    """Raise `BadReadsError` if reads are missing or too short for the chemistry."""
-    needed = max(
-        chemistry["barcode_start"] + chemistry["barcode_length"] - 1,
-        chemistry["umi_start"] + chemistry["umi_length"] - 1,
-    )
-    if not pair["n_reads"]:
+def inspect_plate(
+    lanes: list[Lane], *, chemistries: dict, lists: dict, named: str
+) -> dict:
+    """Return chemistry, evidence and lanes of a sample whose rows are cells."""
+    nameless = [lane.number for lane in lanes if not lane.cell]
+    if nameless:
         raise BadReadsError(
-            f"{pair['fastq_1']} and {pair['fastq_2']} hold no reads",
-            "Copy the files again, or remove the row from the read sheet.",
+            f"lane {nameless[0]} names no cell, but other rows of the sample do",
+            "Name the cell of every row of a plate.",
         )
-    short = sum(n for length, n in pair["lengths_1"].items() if length < needed)
-    if not short:
-        return
-    swapped = min(pair["lengths_2"]) == max(pair["lengths_2"]) == needed
-    raise BadReadsError(
-        f"{short} of {pair['n_reads']} barcode reads of {pair['fastq_1']} are shorter "
-        f"than the {needed} nt that chemistry {chemistry['name']} needs "
-        f"({min(pair['lengths_1'])} to {max(pair['lengths_1'])} nt)",
-        f"The reads of fastq_2 are {needed} nt long: swap fastq_1 and fastq_2."
-        if swapped
-        else "Name the right chemistry, or give the reads as they came, untrimmed.",
+    tagged_name = next(name for name, one in chemistries.items() if "tag" in one)
+    full_name = next(
+        name for name, one in chemistries.items() if not barcode_read_length(one)
     )
-
-
-def check_hits(share: float, *, chemistry: dict) -> None:
-    """Raise `BadReadsError` below the limit of the metric `valid_barcodes`."""
-    if 100 * share < METRICS["valid_barcodes"].fail:
-        raise BadReadsError(
-            f"only {share:.1%} of the barcodes are in the list "
-            f"{chemistry['whitelist']} of chemistry {chemistry['name']}; a right list "
-            "is hit by more than 90 %",
-            "Name the right chemistry: column chemistry of the sheet, or config.",
-        )
-
-
-def star_params(chemistry: dict, *, whitelist: Path | None) -> str:
-    """Return the geometry as STAR parameters."""
-    params = {
-        "soloType": "CB_UMI_Simple",
-        "soloCBwhitelist": whitelist or "None",
-        "soloCBstart": chemistry["barcode_start"],
-        "soloCBlen": chemistry["barcode_length"],
-        "soloUMIstart": chemistry["umi_start"],
-        "soloUMIlen": chemistry["umi_length"],
-        "soloStrand": chemistry["strand"],
-        # the barcode read may be longer than barcode and UMI; its length was checked
-        "soloBarcodeReadLength": 0,
+    tagged = chemistries[tagged_name]
+    n_reads, n_tags, place = plate_tags(lanes, tagged_name, tagged)
+    has_tags = n_tags >= ENOUGH_TAGS * n_reads
+    evidence = judge(lanes[0].streams, chemistries, lists)
+    table = summed([[one for one in evidence if one.chemistry != tagged_name]])
+    row = by_tag(tagged_name, tagged, lanes[0].streams).row()
+    row |= {"n_looked_up": n_reads, "n_hits": n_tags}
+    row |= {
+        "share": round(n_tags / n_reads, 4),
+        "verdict": "match" if has_tags else "no match",
     }
-    return "".join(f"{key} {value}\n" for key, value in params.items())
+    table.insert(0, row)
+    best = next((one for one in evidence if one.verdict == "match"), None)
+    found = tagged_name if has_tags else full_name
+    if best and best.by != "tag":
+        found = best.chemistry
+    if found not in (tagged_name, full_name):
+        raise BadReadsError(
+            f"the rows name cells, but the reads of lane {lanes[0].number} are "
+            f"{best.chemistry} ({best.share:.1%}), which has many cells in a file",
+            "Empty the column cell, or give the files of single cells.",
+        )
+    if named and named != found:
+        raise BadReadsError(
+            f"chemistry {named} is named, but {n_tags} of {n_reads} reads have the tag "
+            f"of {tagged_name}, so that this is {found}",
+            f"Name {found}, or none.",
+        )
+    codes = cell_codes(lanes)
+    return {
+        "chemistry": found,
+        "hit_rate": None,
+        "evidence": table,
+        "lanes": [
+            tagged_lane(
+                lane,
+                lane.streams[min(place, len(lane.streams) - 1)],
+                tagged,
+                code=codes[lane.cell],
+            )
+            if has_tags
+            else full_length_lane(lane)
+            for lane in lanes
+        ],
+        "warnings": [],
+    }
+
+
+def _lengths_of(pieces: list[dict], lane: Lane) -> list[np.ndarray]:
+    """Return the lengths that reads give to each piece."""
+    lengths = {(one.file, one.mate): one.lengths for one in lane.streams}
+    return [
+        np.array([len(piece["literal"])])
+        if "literal" in piece
+        else np.clip(
+            lengths[piece["file"], piece["mate"]] - piece["start"], 0, piece["length"]
+        )
+        for piece in pieces
+    ]
+
+
+def read_lengths(lanes: list[Lane], described: list[dict]) -> dict:
+    """Return the shortest and longest read seen, by role; null without such reads."""
+    seen: dict[str, list[tuple[int, int]]] = {"barcode": [], "cdna": []}
+    for lane, how in zip(lanes, described, strict=True):
+        barcode, cdna = (_lengths_of(how[role], lane) for role in seen)
+        if lane.is_bam:
+            barcode = [stream.lengths for stream in lane.streams]
+            cdna = [np.array(lane.bam_lengths)]
+        if barcode:
+            ends = [(one.min(), one.max()) for one in barcode]
+            seen["barcode"].append(tuple(map(sum, zip(*ends, strict=True))))
+        seen["cdna"] += [(one.min(), one.max()) for one in cdna]
+    return {
+        role: [int(np.min(ends)), int(np.max(ends))] if ends else None
+        for role, ends in seen.items()
+    }
 
 
 def inspect(
-    files: list[tuple[Path, Path]], *, chemistry: dict, whitelist: set[str]
-) -> tuple[list[dict], float | None]:
-    """Return what was seen of each pair, and the share of barcodes in the whitelist.
+    rows: list[dict], *, chemistries: dict, lists: dict, named: str, n_reads: int
+) -> dict:
+    """Return all that the heads of a sample's files tell.
 
     Raises
     ------
     BadReadsError
         For the first thing that is wrong.
     """
-    start = chemistry["barcode_start"] - 1
-    barcode = slice(start, start + chemistry["barcode_length"])
-    pairs = []
-    for first, second in files:
-        pair = read_pair(first, second, barcode=barcode, whitelist=whitelist)
-        check_lengths(pair, chemistry=chemistry)
-        pairs.append(pair)
-    if not whitelist:
-        return pairs, None
-    hits = sum(pair["n_in_whitelist"] for pair in pairs)
-    share = hits / sum(pair["n_looked_up"] for pair in pairs)
-    check_hits(share, chemistry=chemistry)
-    return pairs, share
+    lanes = open_lanes(rows, n_reads)
+    plate = any(lane.cell for lane in lanes)
+    if not plate and named and not barcode_read_length(chemistries[named]):
+        raise BadReadsError(
+            f"chemistry {named} has no barcodes, but no row names a cell",
+            "Give one row per cell, with its name in the column cell.",
+        )
+    facts = (inspect_plate if plate else inspect_droplets)(
+        lanes, chemistries=chemistries, lists=lists, named=named
+    )
+    name = facts["chemistry"]
+    others = [other for other in same_reads(chemistries)[name] if other != name]
+    return facts | {
+        "candidates": [name, *others],
+        "whitelists": chemistries[name]["whitelists"],
+        "read_lengths": read_lengths(lanes, facts["lanes"]),
+        "n_sampled": sum(len(lane.streams[0].names) for lane in lanes),
+        "n_reads_estimated": sum(lane.heads[0].n_estimated for lane in lanes),
+        "fingerprints": fingerprints(lanes),
+    }
 
 
 def main(
     *,
     sample: str,
-    files: list[tuple[Path, Path]],
-    whitelist: Path | None,
-    chemistry: dict,
+    rows: list[dict],
+    lists: dict[str, Path],
+    chemistries: dict,
+    named: str,
+    named_by: str,
+    n_reads: int,
     strict: bool,
     inspection: Path,
-    params_file: Path,
 ) -> None:
-    """Write the inspection and STAR's parameters.
+    """Write what the first reads of a sample are, or why it is set aside.
 
-    STAR is told to map no read of a sample that is set aside, so its files exist and
-    are empty, and the rules after it need no branch.
+    Parameters
+    ----------
+    rows
+        Rows of the read sheet: `files` (or a folder), `cell` or None.
+    lists
+        Packed barcode lists by name: those that are there.
+    chemistries
+        The registry.
+    named, named_by
+        Chemistry that the `sheet` or the `config` names; "" to find it in the reads.
+    n_reads
+        Reads looked at per file.
+    strict
+        Whether bad reads are an error.
     """
-    facts = {"sample": sample, "chemistry": chemistry["name"], "ok": True}
-    text = star_params(chemistry, whitelist=whitelist)
+    facts = {
+        "sample": sample,
+        "ok": True,
+        "stage": "inspect_reads",
+        "reason": "",
+        "hint": "",
+        "chemistry": None,
+        "candidates": [],
+        "named_by": named_by if named else "reads",
+        "whitelists": [],
+        "hit_rate": None,
+        "evidence": [],
+        "read_lengths": {"barcode": None, "cdna": None},
+        "n_sampled": 0,
+        "n_reads_estimated": 0,
+        "warnings": [],
+        "lanes": [],
+        "fingerprints": {},
+    }
+    packed = {name: load_packed(path) for name, path in lists.items()}
     try:
-        barcodes = set(whitelist.read_text().split()) if whitelist else set()
-        pairs, share = inspect(files, chemistry=chemistry, whitelist=barcodes)
-        facts |= {"n_reads": sum(pair["n_reads"] for pair in pairs)}
-        facts |= {"share_in_whitelist": share, "files": pairs}
+        facts |= inspect(
+            rows, chemistries=chemistries, lists=packed, named=named, n_reads=n_reads
+        )
     except BadReadsError as bad:
         if strict:
             raise UserError(f"sample {sample}: {bad}. {bad.hint}") from None
         logger.error("sample %s is set aside: %s. %s", sample, bad, bad.hint)
-        facts |= {"ok": False, "reason": str(bad), "hint": bad.hint, "n_reads": 0}
-        text += "readMapNumber 0\n"
+        facts |= {"ok": False, "reason": str(bad), "hint": bad.hint}
+        facts["stage"] = bad.stage or facts["stage"]
+    else:
+        logger.info("%s\n%s", facts["chemistry"], table_of(facts["evidence"]))
+        for warning in facts["warnings"]:
+            logger.warning("sample %s: %s", sample, warning)
     inspection.write_text(json.dumps(facts, indent=2) + "\n")
-    params_file.write_text(text)
 
 
 if "snakemake" in globals():
     log_to(snakemake.log[0])
     main(
         sample=snakemake.wildcards.sample,
-        files=[
-            (Path(first), Path(second))
-            for first, second in zip(
-                snakemake.input.fastq_1, snakemake.input.fastq_2, strict=True
+        rows=snakemake.params.rows,
+        lists=dict(
+            zip(
+                snakemake.params.lists,
+                map(Path, snakemake.input.packed),
+                strict=True,
             )
-        ],
-        whitelist=Path(snakemake.input.whitelist)
-        if snakemake.input.whitelist
-        else None,
-        chemistry=snakemake.params.chemistry,
+        ),
+        chemistries=snakemake.params.chemistries,
+        named=snakemake.params.named[0],
+        named_by=snakemake.params.named[1],
+        n_reads=snakemake.params.n_reads,
         strict=snakemake.params.strict,
         inspection=Path(snakemake.output.inspection),
-        params_file=Path(snakemake.output.star_params),
     )

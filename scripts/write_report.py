@@ -31,7 +31,7 @@ TABLES = (
 )
 # per sample; the second lot only for samples that enter as reads
 SAMPLE_FILES = ("verdict", "doublets", "cell_metrics", "thresholds", "ledger")
-READ_FILES = ("metrics", "inspection", "calling", "ranks")
+READ_FILES = ("metrics", "inspection", "calling", "callers", "ranks", "saturation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,8 @@ def main(
     pseudobulk: Path,
     design: dict[str, dict[str, str]],
     sheets: list[Path],
+    reads_table: Path | None,
+    reference: list[Path],
     page: Path,
     config: dict,
     settings: ReportSettings,
@@ -92,6 +94,10 @@ def main(
         The tables of the run, by the names in `TABLES`.
     design
         What the sample sheet says of each sample, in its order.
+    reads_table
+        A row per sample with reads, as `summarize_reads` writes it.
+    reference
+        What was found out about genome, annotation and index.
     """
     adata = ad.read_h5ad(cells)
     samples = {name: load_sample(name, files) for name, files in sample_files.items()}
@@ -105,7 +111,12 @@ def main(
         "design": design,
         "design_columns": columns,
         "verdict": sections.verdict_section(samples),
-        "reads": sections.reads_section(samples, adata),
+        "reads": sections.reads_section(
+            samples,
+            adata,
+            reads=read_table(reads_table) if reads_table else None,
+            reference=[json.loads(path.read_text()) for path in reference],
+        ),
         "cells": sections.cells_section(
             adata,
             design=columns,
@@ -148,6 +159,10 @@ if "snakemake" in globals():
         pseudobulk=Path(snakemake.input.pseudobulk),
         design=snakemake.params.design,
         sheets=[Path(path) for path in snakemake.input.sheets],
+        reads_table=Path(snakemake.input.reads_table[0])
+        if snakemake.input.reads_table
+        else None,
+        reference=[Path(path) for path in snakemake.input.reference],
         page=Path(snakemake.output.page),
         config=snakemake.params.config,
         settings=ReportSettings(**snakemake.params.settings),

@@ -10,9 +10,13 @@ import yaml
 ROOT = Path(__file__).parents[1]
 
 
-def snakemake(folder, *options, **sections):
-    """Run Snakemake in `folder` with some config sections replaced."""
+def snakemake(folder, *options, before=(), **sections):
+    """Run Snakemake in `folder` with some config sections replaced.
+
+    `before` are words that go before the command.
+    """
     command = [
+        *before,
         sys.executable,
         "-m",
         "snakemake",

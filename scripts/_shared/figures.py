@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from _shared.palette import DOWN, NEUTRAL, UP
+from _shared.palette import DOWN, NEUTRAL, UP, colors_of
 from _shared.svg import GRID, INK, MOST_VECTOR_POINTS, MUTED, SURFACE, styled
 
 CELL, NO_CELL, LIMIT = "#3f90da", "#a0a4ab", "#bd1f01"
@@ -69,6 +69,37 @@ def knee_plot(ranks: pd.DataFrame) -> Figure:
         )
     ]
     axes.legend(handles=handles, loc="lower left")
+    return figure
+
+
+@styled
+def saturation_curves(curves: dict[str, pd.DataFrame]) -> Figure:
+    """Draw saturation and genes by depth; beyond the measured depth (dot) dashed."""
+    figure = Figure(figsize=(7.4, 3), layout="constrained")
+    panels = {
+        "sequencing_saturation": "sequencing saturation (%)",
+        "median_genes_per_cell": "median genes per cell",
+    }
+    colors = colors_of(curves)
+    for axes, (column, label) in zip(
+        figure.subplots(1, 2), panels.items(), strict=True
+    ):
+        for (name, curve), color in zip(curves.items(), colors, strict=True):
+            shown = curve[curve["mean_reads_per_cell"] > 0]
+            x, y = shown["mean_reads_per_cell"], shown[column]
+            beyond = shown["source"] == "extrapolated"
+            here = shown["source"] == "measured"
+            axes.plot(x[~beyond], y[~beyond], color=color, lw=1.8, label=_clipped(name))
+            axes.plot(x[beyond | here], y[beyond | here], color=color, lw=1.2, ls="--")
+            axes.plot(x[here], y[here], "o", color=color, ms=4)
+        axes.set(
+            xlabel="mean reads per cell", ylabel=label, xscale="log", ylim=(0, None)
+        )
+        axes.xaxis.set_major_formatter(FuncFormatter(_short))
+        axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+        axes.grid(color=GRID, lw=0.5)
+    if len(curves) <= MOST_LEGEND_ROWS:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

@@ -4,7 +4,6 @@ import csv
 import re
 from pathlib import Path
 
-import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
@@ -141,8 +140,14 @@ def from_cellranger_h5(path: Path, mito: re.Pattern) -> Counts:
 
 def from_h5ad(path: Path, mito: re.Pattern) -> Counts:
     """Return counts (layer `counts`, else X), barcodes and genes of an AnnData file."""
+    # most rules read no such file, and its import takes longer than their work
+    import anndata as ad
+
     adata = ad.read_h5ad(path)
-    counts = as_counts(adata.layers.get("counts", adata.X), source=path)
+    matrix = adata.layers.get("counts", adata.X)
+    if matrix is None:
+        raise UserError(f"{path}: has neither a layer counts nor X; write it again.")
+    counts = as_counts(matrix, source=path)
     named = [name for name in ("gene_name", "gene_symbols") if name in adata.var]
     names = adata.var[named[0]] if named else adata.var_names
     var = gene_table(adata.var_names, names, mito)
@@ -156,13 +161,13 @@ def gene_table(ids, names, mito: re.Pattern) -> pd.DataFrame:
     return pd.DataFrame({"gene_name": names, "is_mito": is_mito}).rename_axis("gene_id")
 
 
-def read_counts(path: Path, mito: re.Pattern) -> Counts:
-    """Read a user's count matrix by what it is: folder, `.h5` or `.h5ad`.
+def read_matrix(path: Path, mito: re.Pattern) -> Counts:
+    """Read a count matrix by what it is: folder, `.h5` or `.h5ad`.
 
     Raises
     ------
     UserError
-        If it is none of these, cannot be read, or holds mostly empty droplets.
+        If it is none of these, or cannot be read.
     """
     readers = {".h5ad": from_h5ad, ".h5": from_cellranger_h5}
     reader = from_mtx if path.is_dir() else readers.get(path.suffix)
@@ -172,14 +177,31 @@ def read_counts(path: Path, mito: re.Pattern) -> Counts:
             "Ranger .h5 or an .h5ad."
         )
     try:
-        counts, barcodes, var = reader(path, mito)
+        return reader(path, mito)
     except (OSError, KeyError) as error:
         raise UserError(f"{path}: cannot be read ({error}); fetch it again.") from None
-    totals = np.asarray(counts.sum(axis=1)).ravel()
-    if len(totals) and (totals < EMPTY_COUNTS).mean() > MOST_EMPTY:
+
+
+def read_counts(path: Path, mito: re.Pattern) -> Counts:
+    """Read a user's matrix of called cells.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, or holds mostly empty droplets.
+    """
+    counts, barcodes, var = read_matrix(path, mito)
+    empty = share_empty(counts)
+    if empty > MOST_EMPTY:
         raise UserError(
-            f"{path}: {(totals < EMPTY_COUNTS).mean():.0%} of the {len(totals)} "
-            f"barcodes have fewer than {EMPTY_COUNTS} counts, so it holds empty "
-            "droplets; give the matrix of called cells (filtered, not raw)."
+            f"{path}: {empty:.0%} of the {len(barcodes)} barcodes have fewer than "
+            f"{EMPTY_COUNTS} counts, so it holds empty droplets; give the matrix of "
+            "called cells (filtered, not raw)."
         )
     return counts, barcodes, var
+
+
+def share_empty(counts: sparse.csr_matrix) -> float:
+    """Return the share of barcodes with next to no counts."""
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    return float((totals < EMPTY_COUNTS).mean()) if len(totals) else 0.0

@@ -7,44 +7,61 @@ Names follow Cell Ranger's metrics_summary.csv; limits are those of its web summ
 import math
 from dataclasses import dataclass
 
+# STAR writes 3,472,328,296,227,680,300 cells where it had no reads
+MOST = 1e12
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """How a metric is named, judged and explained; a value below a limit is bad."""
+    """How a metric is named, judged and explained.
+
+    A value beyond a limit is bad: below it, or above it where `bad_above`.
+    """
 
     title: str
     unit: str
     meaning: str
     warn: float | None = None
     fail: float | None = None
+    bad_above: bool = False
 
     def judge(self, value: float | None) -> str:
-        """Return `pass`, `warn` or `fail`; what could not be measured fails."""
-        if value is None or not math.isfinite(value):
+        """Return `pass`, `warn` or `fail`; what no library can have fails too."""
+        if not self.is_possible(value):
             return "fail"
         # a limit of 0 means "none at all"
-        if self.fail is not None and (value < self.fail or value == self.fail == 0):
+        if self._is_beyond(value, self.fail) or value == self.fail == 0:
             return "fail"
-        if self.warn is not None and value < self.warn:
-            return "warn"
-        return "pass"
+        return "warn" if self._is_beyond(value, self.warn) else "pass"
+
+    def is_possible(self, value: float | None) -> bool:
+        """Tell whether a value is a number in the range of its unit."""
+        most = 100 if self.unit == "percent" else MOST
+        return value is not None and math.isfinite(value) and 0 <= value <= most
+
+    def _is_beyond(self, value: float, limit: float | None) -> bool:
+        if limit is None:
+            return False
+        return value > limit if self.bad_above else value < limit
 
     @property
     def limit(self) -> str | None:
         """Return the limits as text."""
         if self.warn is None:
             return None
-        worst = f"fail below {self.fail:g}" if self.fail else "fail at 0"
-        return f"warn below {self.warn:g}, {worst}"
+        side = "above" if self.bad_above else "below"
+        worst = f"fail {side} {self.fail:g}" if self.fail else "fail at 0"
+        return f"warn {side} {self.warn:g}, {worst}"
 
 
 METRICS = {
     "number_of_reads": Metric(
         title="Number of Reads",
         unit="reads",
-        warn=1,
-        fail=0,
-        meaning="Read pairs given to STAR; none means that the sample was set aside.",
+        warn=10_000,
+        fail=1_000,
+        meaning="Read pairs given to STAR; none means that the sample was set aside, "
+        "few that sequencing failed or a file is not the one that was meant.",
     ),
     "valid_barcodes": Metric(
         title="Valid Barcodes",
@@ -98,6 +115,32 @@ METRICS = {
         meaning="Reads counted for one gene; low with a wrong strand, a poor "
         "annotation, or nuclei counted without introns.",
     ),
+    "reads_mapped_to_exonic_regions": Metric(
+        title="Reads Mapped to Exonic Regions",
+        unit="percent",
+        meaning="Reads of which half or more is exonic, on either strand; low with "
+        "nuclei, genomic DNA or a poor annotation.",
+    ),
+    "reads_mapped_to_intronic_regions": Metric(
+        title="Reads Mapped to Intronic Regions",
+        unit="percent",
+        meaning="Reads mostly in introns of the gene's strand; high with nuclei.",
+    ),
+    "reads_mapped_to_intergenic_regions": Metric(
+        title="Reads Mapped to Intergenic Regions",
+        unit="percent",
+        meaning="Mapped reads outside all genes, or opposite to an intron (STAR counts "
+        "these together); high with genomic DNA or a poor annotation.",
+    ),
+    "reads_mapped_antisense_to_gene": Metric(
+        title="Reads Mapped Antisense to Gene",
+        unit="percent",
+        warn=10,
+        fail=30,
+        bad_above=True,
+        meaning="Reads opposite to the exons of a gene, and along none; high with a "
+        "wrong strand or chemistry, or with much genomic DNA.",
+    ),
     "reads_mapped_to_several_genes": Metric(
         title="Reads Mapped to Several Genes",
         unit="percent",
@@ -124,13 +167,28 @@ METRICS = {
         meaning="Barcodes called cells; few when loading failed, the cells broke, or "
         "sequencing was too shallow.",
     ),
-    "fraction_umis_in_cells": Metric(
-        title="Fraction of UMIs in Cells",
+    "barcodes_called_cells": Metric(
+        title="Barcodes Called Cells",
+        unit="percent",
+        warn=40,
+        fail=60,
+        bad_above=True,
+        meaning="Barcodes with counts that are called cells; when most of them are, "
+        "nothing sets the cells apart: no cells were loaded, or they all broke.",
+    ),
+    "fraction_reads_in_cells": Metric(
+        title="Fraction Reads in Cells",
         unit="percent",
         warn=70,
         fail=50,
-        meaning="Counts that belong to called cells; low with much ambient RNA, or "
-        "when too few barcodes were called.",
+        meaning="Counted reads whose barcode is a called cell; low with much ambient "
+        "RNA, or when too few barcodes were called.",
+    ),
+    "fraction_umis_in_cells": Metric(
+        title="Fraction UMIs in Cells",
+        unit="percent",
+        meaning="Counts whose barcode is a called cell; as the fraction of reads, but "
+        "not swayed by molecules that were read often.",
     ),
     "mean_reads_per_cell": Metric(
         title="Mean Reads per Cell",
@@ -152,26 +210,30 @@ METRICS = {
         unit="genes",
         meaning="Genes with a count in any called cell.",
     ),
+    "mitochondrial_counts_in_cells": Metric(
+        title="Mitochondrial Counts in Cells",
+        unit="percent",
+        meaning="Counts of called cells in genes on mitochondrial contigs; high when "
+        "cells broke or were stressed, high by nature in some tissues.",
+    ),
 }
 
 
 def judged(values: dict[str, float | None]) -> dict[str, dict]:
     """Return `metrics.json` for measured values, in the order of the registry.
 
-    A value that is not finite is written as null.
+    A metric that this kind of library does not have is not among `values`, and left
+    out. A value that no library can have is written as null.
     """
     return {
         name: {
             "title": metric.title,
-            "value": _finite(values[name]),
+            "value": values[name] if metric.is_possible(values[name]) else None,
             "unit": metric.unit,
             "status": metric.judge(values[name]),
             "limit": metric.limit,
             "meaning": metric.meaning,
         }
         for name, metric in METRICS.items()
+        if name in values
     }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -25,7 +25,6 @@ PACKAGES = (
 NOT_IN_OBJECT = {
     "design",
     "find_markers",
-    "measure_quality",
     "test_composition",
     "test_expression",
     "write_report",

@@ -86,8 +86,19 @@ def with_doublet_limit(facts: dict) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame([limit])], ignore_index=True)
 
 
-def reads_section(samples: dict[str, dict], adata: ad.AnnData) -> dict:
-    """Return knee plots, distributions, doublets and the checked ledger."""
+def reads_section(
+    samples: dict[str, dict],
+    adata: ad.AnnData,
+    *,
+    reads: pd.DataFrame | None,
+    reference: list[dict],
+) -> dict:
+    """Return reads, knee plots, distributions, doublets and the checked ledger."""
+    curves = {
+        name: facts["saturation"]
+        for name, facts in samples.items()
+        if facts["saturation"] is not None and len(facts["saturation"])
+    }
     cells = pd.concat([s["cell_metrics"] for s in samples.values()], ignore_index=True)
     thresholds = pd.concat([with_doublet_limit(s) for s in samples.values()])
     ledger = pd.concat([s["ledger"] for s in samples.values()])
@@ -112,6 +123,19 @@ def reads_section(samples: dict[str, dict], adata: ad.AnnData) -> dict:
         xlabel="cells called",
     )
     return {
+        "table": [] if reads is None else records(reads),
+        "reference_warnings": [
+            text for facts in reference for text in facts["warnings"]
+        ],
+        "callers": [
+            {"sample": name, **row}
+            for name, facts in samples.items()
+            if facts["callers"] is not None
+            for row in records(facts["callers"])
+        ],
+        "saturation": svg("Saturation by depth", figures.saturation_curves, curves)
+        if curves
+        else None,
         "knees": {
             name: svg(f"Barcode ranks of {name}", figures.knee_plot, facts["ranks"])
             for name, facts in samples.items()

@@ -13,16 +13,23 @@ NUMERIC = {
     "auc",
     "base_mean",
     "doublet_score",
+    "hit_rate",
     "is_cell_share",
+    "jaccard",
     "lfc_se",
     "log2_fold_change",
     "log_ratio",
     "lower",
     "mad",
+    "mean_reads_per_cell",
     "median",
+    "median_genes_per_cell",
+    "median_umi_counts_per_cell",
     "n_batches",
     "n_cells",
     "n_genes_by_counts",
+    "n_reads",
+    "n_shared",
     "p_value",
     "padj",
     "pct_counts_mt",
@@ -34,6 +41,8 @@ NUMERIC = {
     "removed_first",
     "runner_up_score",
     "score",
+    "sense_share",
+    "sequencing_saturation",
     "share",
     "share_reference",
     "share_tested",
@@ -41,7 +50,7 @@ NUMERIC = {
     "total_counts",
     "upper",
 }
-BOOLEAN = {"kept", "predicted_doublet", "used"}
+BOOLEAN = {"chosen", "kept", "predicted_doublet", "used"}
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -31,10 +31,24 @@ def check_together(config: dict) -> None:
         raise UserError(
             "config: count_reads: soloFeatures: Velocyto needs Gene; add it."
         )
+    filtering, dedup = (
+        config["count_reads"][key] for key in ("soloUMIfiltering", "soloUMIdedup")
+    )
+    if filtering == "MultiGeneUMI_CR" and dedup != "1MM_CR":
+        raise UserError(
+            f"config: count_reads: soloUMIfiltering: {filtering} works with "
+            f"soloUMIdedup: 1MM_CR alone, not with {dedup}; choose MultiGeneUMI."
+        )
     if config["call_cells"]["ind_min"] >= config["call_cells"]["ind_max"]:
         raise UserError(
             "config: call_cells: ind_min must be below ind_max: they are the first and "
             "the last rank of the ambient barcodes."
+        )
+    index = config["index_genome"]["index"]
+    if index and not Path(index, "genomeParameters.txt").is_file():
+        raise UserError(
+            f"config: index_genome: index: no STAR index in {index}; mend the path (it "
+            "is relative to the working folder), or leave it empty."
         )
     markers = config["annotate_clusters"]["markers"]
     if markers and not Path(markers).is_file():

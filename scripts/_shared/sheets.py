@@ -15,12 +15,17 @@ from pathlib import Path
 from _shared.logs import UserError
 
 SHORTEST_FASTQ_BYTES = 1000
+FASTQ_COLUMNS = ("fastq_1", "fastq_2", "fastq_3", "fastq_4")
+FILE_COLUMNS = (*FASTQ_COLUMNS, "bam")
 Row = dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sheets:
-    """Samples by name, and the read pairs of each sample in the order of the sheet."""
+    """Samples by name, and the rows of reads of each in the order of the sheet.
+
+    `chemistries` has what sheet or config say, "" where the reads must tell.
+    """
 
     samples: dict[str, Row]
     reads: dict[str, list[Row]]
@@ -139,6 +144,18 @@ def _has_content(path: Path) -> bool:
         return True  # damaged, not empty: the whole-file check says what is wrong
 
 
+def _check_once(
+    seen: dict[str, tuple[str, str]], row: Row, column: str, key: str, *, path: str
+) -> None:
+    """Raise `UserError` if a file or a run was listed before; else note it."""
+    if key in seen:
+        raise UserError(
+            f"{path} row {row['_line']} column {column}: {row[column]} is listed "
+            f"already (row {seen[key][0]} column {seen[key][1]}); each file once."
+        )
+    seen[key] = (row["_line"], column)
+
+
 def read_samples(
     path: str, *, schema: dict, design_columns: list[str]
 ) -> dict[str, Row]:
@@ -165,16 +182,39 @@ def read_samples(
     return samples
 
 
-def read_pairs(
+def _check_ways_in(where: str, row: Row) -> None:
+    """Raise `UserError` unless a row has one of FASTQ files, a BAM, an accession."""
+    ways = [
+        name
+        for name, columns in (
+            ("FASTQ files", FASTQ_COLUMNS),
+            ("a bam", ("bam",)),
+            ("an accession", ("accession",)),
+        )
+        if any(row.get(column) for column in columns)
+    ]
+    if not ways:
+        raise UserError(
+            f"{where}: no reads; fill in fastq_1 (and what belongs to it), bam or "
+            "accession."
+        )
+    if len(ways) > 1:
+        raise UserError(
+            f"{where}: has {' and '.join(ways)}; keep one of them, or make them rows "
+            "of their own."
+        )
+
+
+def read_reads(
     path: str, *, schema: dict, samples: dict[str, Row], samples_path: str
 ) -> dict[str, list[Row]]:
-    """Return the FASTQ pairs by sample, in the order of the sheet.
+    """Return the rows of the read sheet by sample, in its order.
 
     Raises
     ------
     UserError
-        If a row names an unknown sample, a missing, empty or repeated file, or a
-        sample has neither reads nor counts, or both.
+        If a row names an unknown sample, no reads, a missing, empty or repeated file,
+        or a sample has neither reads nor counts, or both.
     """
     seen: dict[str, tuple[str, str]] = {}
     pairs: dict[str, list[Row]] = {}
@@ -185,7 +225,12 @@ def read_pairs(
                 f"{where} column sample: '{name}' is not in {samples_path}"
                 f"{did_you_mean(name, samples)}; add it there or mend the name."
             )
-        for column in ("fastq_1", "fastq_2"):
+        _check_ways_in(where, row)
+        if row.get("accession"):
+            _check_once(seen, row, "accession", row["accession"], path=path)
+        for column in FILE_COLUMNS:
+            if not row.get(column):
+                continue
             row[column] = beside(path, row[column])
             file = Path(row[column])
             if not file.is_file():
@@ -198,13 +243,7 @@ def read_pairs(
                     f"{where} column {column}: {file} is empty; copy it again or "
                     "remove the row."
                 )
-            real = str(file.resolve())
-            if real in seen:
-                raise UserError(
-                    f"{where} column {column}: {file} is listed already (row "
-                    f"{seen[real][0]} column {seen[real][1]}); each file once."
-                )
-            seen[real] = (row["_line"], column)
+            _check_once(seen, row, column, str(file.resolve()), path=path)
         pairs.setdefault(name, []).append(row)
     for name, row in samples.items():
         where = f"{samples_path} row {row['_line']}"
@@ -223,12 +262,12 @@ def read_pairs(
 def name_chemistries(
     config: dict, *, samples: dict[str, Row], chemistries: dict
 ) -> dict[str, str]:
-    """Return each sample's chemistry: the sheet's word, else the config's."""
+    """Return each sample's chemistry: the sheet's word, else the config's, or ""."""
     default, sheet = config["inspect_reads"]["chemistry"], config["samples"]
     named = {}
     for name, row in samples.items():
         named[name] = row.get("chemistry") or default
-        if named[name] not in chemistries:
+        if named[name] and named[name] not in chemistries:
             place = (
                 f"{sheet} row {row['_line']} column chemistry"
                 if row.get("chemistry")
@@ -242,7 +281,48 @@ def name_chemistries(
     return named
 
 
-def check_files(config: dict, *, chemistries: Iterable[str], registry: dict) -> None:
+def find_lists(config: dict, *, registry: dict, folder: Path) -> dict[str, str]:
+    """Return where each barcode list is that is there, or may be fetched.
+
+    Parameters
+    ----------
+    config
+        Its section `prepare_whitelist` names files.
+    registry
+        The lists of config/whitelists.yaml.
+    folder
+        That of the registry, with the lists that come with it.
+
+    Raises
+    ------
+    UserError
+        If the config names a list that is not in the registry.
+    """
+    named = config["prepare_whitelist"]
+    for name in named:
+        if name not in registry:
+            raise UserError(
+                f"config: prepare_whitelist: unknown list '{name}'"
+                f"{did_you_mean(name, registry)}; known are {', '.join(registry)}."
+            )
+    lists = {}
+    for name, source in registry.items():
+        if name in named and Path(named[name]).is_file():
+            lists[name] = named[name]
+        elif "file" in source and name not in named:
+            lists[name] = str(folder / source["file"])
+        elif config["fetch_whitelist"]["allowed"] and source["url"]:
+            lists[name] = f"results/reads/whitelists/fetched/{name}"
+    return lists
+
+
+def check_files(
+    config: dict,
+    *,
+    chemistries: Iterable[str],
+    registry: dict,
+    lists: dict[str, str],
+) -> None:
     """Raise `UserError` for a reference or whitelist that the config does not give."""
     for key in ("fasta", "gtf"):
         path = config["check_reference"][key]
@@ -256,10 +336,11 @@ def check_files(config: dict, *, chemistries: Iterable[str], registry: dict) -> 
                 f"config: check_reference: {key}: no such file: {path}; mend the path "
                 "(it is relative to the working folder)."
             )
-    for chemistry in sorted(set(chemistries)):
-        name = registry[chemistry]["whitelist"]
-        path = name and config["prepare_whitelist"].get(name)
-        if name and not (path and Path(path).is_file()):
+    for chemistry in sorted(set(chemistries) - {""}):
+        for name in registry[chemistry]["whitelists"]:
+            if name in lists:
+                continue
+            path = config["prepare_whitelist"].get(name)
             raise UserError(
                 f"config: prepare_whitelist: {name}: no such file: {path}; chemistry "
                 f"{chemistry} needs this barcode list (config/README.md says where it "
@@ -268,7 +349,12 @@ def check_files(config: dict, *, chemistries: Iterable[str], registry: dict) -> 
 
 
 def load_sheets(
-    config: dict, *, samples_schema: dict, reads_schema: dict, chemistries: dict
+    config: dict,
+    *,
+    samples_schema: dict,
+    reads_schema: dict,
+    chemistries: dict,
+    lists: dict[str, str],
 ) -> Sheets:
     """Read and check both sheets, and the files that the config names for them.
 
@@ -287,7 +373,7 @@ def load_sheets(
     if all_counts and not Path(config["reads"]).exists():
         reads = {}
     else:
-        reads = read_pairs(
+        reads = read_reads(
             config["reads"],
             schema=reads_schema,
             samples=samples,
@@ -296,7 +382,10 @@ def load_sheets(
     named = name_chemistries(config, samples=samples, chemistries=chemistries)
     if reads:
         check_files(
-            config, chemistries=[named[name] for name in reads], registry=chemistries
+            config,
+            chemistries=[named[name] for name in reads],
+            registry=chemistries,
+            lists=lists,
         )
     return Sheets(samples=samples, reads=reads, chemistries=named)
 

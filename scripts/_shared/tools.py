@@ -1,8 +1,10 @@
-"""Where the jobs of the workflow find their tools."""
+"""Where the jobs of the workflow find their tools, and where they write."""
 
 import os
 import sys
 from pathlib import Path
+
+from _shared.logs import UserError
 
 
 def prefer_own_tools() -> None:
@@ -15,3 +17,14 @@ def prefer_own_tools() -> None:
     paths = os.environ["PATH"].split(os.pathsep)
     if paths[0] != own:
         os.environ["PATH"] = os.pathsep.join([own, *paths])
+
+
+def check_writable(*folders: str) -> None:
+    """Raise `UserError` if a folder is there and nothing can be made in it."""
+    for folder in folders:
+        path = Path(folder)
+        if path.exists() and not (path.is_dir() and os.access(path, os.W_OK | os.X_OK)):
+            raise UserError(
+                f"{path.absolute()}: cannot be written to (read-only, another user's, "
+                "or no folder); mend that, or work in another folder (--directory)."
+            )

@@ -25,11 +25,11 @@ import yaml
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from _shared.fastq import scan_fastq  # noqa: E402
 from _shared.matrices import read_mtx  # noqa: E402
 from filter_cells import quality  # noqa: E402
 from find_clusters import ClusterSettings, clustered  # noqa: E402
 from find_markers import best_markers  # noqa: E402
-from inspect_reads import read_pair  # noqa: E402
 from normalize_counts import log_normalized, size_factors  # noqa: E402
 from reduce_dimensions import principal_components  # noqa: E402
 from test_expression import pseudobulk  # noqa: E402
@@ -64,7 +64,7 @@ def read_pairs(folder: Path) -> Pair:
         for file in files:
             subprocess.run(["gzip", "-t", str(file)], check=True)
 
-    return lambda: read_pair(*files, barcode=slice(0, 16), whitelist=set()), plain
+    return lambda: [scan_fastq(file, every=25) for file in files], plain
 
 
 def read_matrix(folder: Path) -> Pair:

@@ -41,8 +41,8 @@ class Droplets:
     ambient_profile: np.ndarray
 
 
-def list_samples(n_donors: int) -> pd.DataFrame:
-    """Return the sheet: every donor in both conditions."""
+def list_samples(n_donors: int, *, n_conditions: int = 2) -> pd.DataFrame:
+    """Return the sheet: every donor in the reference condition, or in both."""
     return pd.DataFrame(
         [
             {
@@ -51,7 +51,7 @@ def list_samples(n_donors: int) -> pd.DataFrame:
                 "donor": f"d{donor}",
             }
             for donor in range(1, n_donors + 1)
-            for condition in (REFERENCE, TESTED)
+            for condition in (REFERENCE, TESTED)[:n_conditions]
         ]
     )
 

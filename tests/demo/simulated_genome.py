@@ -46,18 +46,20 @@ class Genome:
 
 
 def reverse_complement(sequence: np.ndarray) -> np.ndarray:
-    """Return the other strand; N stays N."""
-    return np.where(sequence < 4, 3 - sequence, sequence)[::-1].astype(np.uint8)
+    """Return the other strand of a sequence, or of each row; N stays N."""
+    return np.where(sequence < 4, 3 - sequence, sequence)[..., ::-1].astype(np.uint8)
 
 
-def draw_structure(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw_structure(
+    rng: np.random.Generator, *, spread: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return exon and intron lengths of a gene, from its 5' to its 3' end."""
     n_exons = 1 if rng.random() < 0.1 else 1 + min(int(rng.geometric(0.32)), 9)
     exons = np.exp(rng.normal(np.log(120), 0.35, n_exons)).clip(50, 300).astype(int)
     exons[0] = rng.integers(80, 250)
     exons[-1] = rng.integers(300, 700)
     introns = np.exp(rng.normal(np.log(190), 0.6, n_exons - 1)).clip(70, 1200)
-    return exons, introns.astype(int)
+    return exons, (spread * introns).astype(int)
 
 
 def intervals_of(
@@ -73,14 +75,18 @@ def intervals_of(
 
 
 def place_genes(
-    rng: np.random.Generator, *, n_genes: int
+    rng: np.random.Generator, *, n_genes: int, spread: float, ambiguous: bool
 ) -> tuple[pd.DataFrame, list[np.ndarray], pd.DataFrame, dict[str, int]]:
     """Lay the nuclear genes out; return genes, exons, gaps and chromosome lengths.
 
     About 6 % of the genes overlap the 3' end of a neighbor on the other strand, 2 %
-    lie within an intron on the other strand, 3 % are younger copies of another gene.
+    lie within an intron on the other strand, 3 % are younger copies of another gene:
+    none of them unless loci may be `ambiguous`. Introns and the spaces between genes
+    are `spread` times as long as usual.
     """
     n_convergent, n_nested, n_copies = n_genes // 33, n_genes // 100, n_genes // 66
+    if not ambiguous:
+        n_convergent = n_nested = n_copies = 0
     n_single = n_genes - 2 * n_convergent - 2 * n_nested
     loci = rng.permutation(
         ["convergent"] * n_convergent + ["nested"] * n_nested + ["single"] * n_single
@@ -117,18 +123,23 @@ def place_genes(
     for chromosome, border in border_of.items():
         position = 0
         while locus < border:
-            start = position + 150 + int(rng.exponential(350)) + 500 * (position == 0)
+            space = 150 + int(spread * rng.exponential(350))
+            start = position + space + 500 * (position == 0)
             gaps.append((chromosome, position, start))
             strand = 1 if rng.random() < 0.5 else -1
             first_gene[locus] = len(rows)
-            parts = structures.get(copied.get(locus, -1), draw_structure(rng))
+            parts = structures.get(
+                copied.get(locus, -1), draw_structure(rng, spread=spread)
+            )
             structures[locus] = parts
             here = len(rows)
             if loci[locus] == "convergent":
                 intervals = intervals_of(*parts, start=start, strand=1)
                 end = add(chromosome, intervals, 1, "antisense_overlap", here + 1)
                 start = end - int(rng.integers(100, 250))
-                intervals = intervals_of(*draw_structure(rng), start=start, strand=-1)
+                intervals = intervals_of(
+                    *draw_structure(rng, spread=spread), start=start, strand=-1
+                )
                 end = add(chromosome, intervals, -1, "antisense_overlap", here)
             elif loci[locus] == "nested":
                 parts = (np.array([150, 500]), np.array([1400]))
@@ -240,9 +251,17 @@ def add_mitochondrion(
     )
 
 
-def make_genome(rng: np.random.Generator, *, n_genes: int) -> Genome:
+def make_genome(
+    rng: np.random.Generator,
+    *,
+    n_genes: int,
+    spread: float = 1,
+    ambiguous: bool = True,
+) -> Genome:
     """Return a genome with `n_genes` nuclear genes and the mitochondrial ones."""
-    genes, exons, gaps, lengths = place_genes(rng, n_genes=n_genes)
+    genes, exons, gaps, lengths = place_genes(
+        rng, n_genes=n_genes, spread=spread, ambiguous=ambiguous
+    )
     sequences = {
         name: draw_sequence(rng, length=length) for name, length in lengths.items()
     }

@@ -198,8 +198,42 @@ def write_reads(root: Path, name: str, *, kept: bool) -> None:
     write_tsv(root / f"results/count/{name}/barcode_ranks.tsv", ranks)
     calling = {"n_called": 904, "barcodes_seen": 5000, "evidence": ["knee at 900"]}
     write_json(root / f"results/count/{name}/calling.json", calling)
-    facts = {"sample": name, "chemistry": "10x_3p_v3", "n_reads": 1_250_000, "ok": True}
+    callers = {"caller": ["EmptyDrops_CR", "CellRanger2.2"], "chosen": [True, False]}
+    callers |= {"settings": ["fdr 0.01", "0.99 10"], "n_cells": [904, 880]}
+    callers |= {"n_shared": [904, 880], "jaccard": [1.0, 0.973]}
+    callers |= {"median_umi_counts_per_cell": [2100, 2180]}
+    write_tsv(root / f"results/count/{name}/callers.tsv", pd.DataFrame(callers))
+    depth = np.geomspace(0.1, 4, 9)
+    saturation = {"share": depth, "mean_reads_per_cell": 20_000 * depth}
+    saturation["source"] = np.where(depth < 1, "thinned", "extrapolated")
+    saturation["sequencing_saturation"] = 100 * (1 - np.exp(-depth / 2))
+    saturation["median_genes_per_cell"] = 2500 * (1 - np.exp(-depth))
+    write_tsv(root / f"results/count/{name}/saturation.tsv", pd.DataFrame(saturation))
+    looked_up = {"chemistry": "10x_3p_v3", "whitelist": "3M-february-2018"}
+    looked_up |= {"orientation": "forward", "n_looked_up": 100_000, "n_hits": 94_600}
+    facts = {"sample": name, "evidence": [{**looked_up, "share": 0.946, "verdict": ""}]}
     write_json(root / f"results/reads/{name}/inspection.json", facts)
+
+
+def reads_row(name: str) -> dict:
+    """Return what `summarize_reads` tells of a sample."""
+    return {
+        "sample": name,
+        "verdict": "good",
+        "chemistry": "10x_3p_v3",
+        "named_by": "reads",
+        "hit_rate": 0.946,
+        "barcode_read_length": "28",
+        "cdna_read_length": "90-91",
+        "strand": "Forward",
+        "strand_by": "reads",
+        "sense_share": 0.97,
+        "n_reads": 1_250_000,
+        "stage": "",
+        "reason": "",
+        "hint": "",
+        "warnings": "",
+    }
 
 
 def differential(adata: ad.AnnData, rng, types) -> pd.DataFrame:
@@ -356,7 +390,11 @@ def write_tree(
         write_sample(root, name, rng, obs=obs, kept=name in kept)
     for name in read_samples:
         write_reads(root, name, kept=name in kept)
+    if read_samples:
+        table = pd.DataFrame([reads_row(name) for name in read_samples])
+        write_tsv(root / "results/reads/reads.tsv", table)
     write_run(root, adata, rng, contrasts=contrasts)
+    write_json(root / "reference.json", {"warnings": ["9 genes have no name."]})
     (root / "samples.tsv").write_text(
         "sample\tcondition\tnote\n"
         + "".join(f"{s}\t{r['condition']}\t{r['note']}\n" for s, r in design().items())
@@ -378,6 +416,8 @@ def report_arguments(
         files[name] |= {
             "metrics": results / f"count/{name}/metrics.json",
             "calling": results / f"count/{name}/calling.json",
+            "callers": results / f"count/{name}/callers.tsv",
+            "saturation": results / f"count/{name}/saturation.tsv",
             "ranks": results / f"count/{name}/barcode_ranks.tsv",
             "inspection": results / f"reads/{name}/inspection.json",
         }
@@ -396,6 +436,8 @@ def report_arguments(
         "pseudobulk": results / "compare/pseudobulk.h5ad",
         "design": design(samples),
         "sheets": [root / "samples.tsv"],
+        "reference": [root / "reference.json"] if read_samples else [],
+        "reads_table": results / "reads/reads.tsv" if read_samples else None,
         "page": results / "report/report.html",
         "config": settings or config(),
     }

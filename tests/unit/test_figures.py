@@ -47,6 +47,24 @@ def test_text_stays_text():
     assert ">barcode rank</text>" in to_svg(figures.knee_plot(RANKS), "Knee")
 
 
+def test_what_was_not_measured_is_dashed():
+    curve = pd.DataFrame(
+        {
+            "source": ["thinned", "measured", "extrapolated", "extrapolated"],
+            "mean_reads_per_cell": [500, 1000, 2000, 4000],
+            "sequencing_saturation": [10, 20, 33, 50],
+            "median_genes_per_cell": [100, 150, 180, 190],
+        }
+    )
+    figure = figures.saturation_curves({"s": curve})
+    for axes in figure.axes:
+        solid, dashed, dot = (line.get_xdata().tolist() for line in axes.lines)
+        assert solid == [500, 1000]
+        assert dashed == [1000, 2000, 4000]
+        assert dot == [1000]
+        assert axes.lines[1].get_linestyle() == "--"
+
+
 def test_the_same_data_gives_the_same_figure():
     assert categorical(MOST_VECTOR_POINTS + 1) == categorical(MOST_VECTOR_POINTS + 1)
 

@@ -108,15 +108,17 @@ def test_a_cell_is_counted_at_its_first_reason_only():
 
 def test_verdicts_name_stage_reason_and_hint():
     def said(**facts):
-        given = {"n_kept": 50, "inspection": None, "metrics": None} | facts
+        given = {"n_kept": 50, "checks": [], "metrics": None} | facts
         return judge(sample="s", settings=settings(), **given)
 
-    bad = {"ok": False, "reason": "damaged", "hint": "copy"}
+    good = {"ok": True, "stage": "inspect_reads", "reason": "", "hint": ""}
+    bad = {"ok": False, "stage": "check_reads", "reason": "damaged", "hint": "copy"}
     metric = {"status": "fail", "value": 3, "unit": "percent", "limit": "fail below 50"}
     metric |= {"title": "Valid Barcodes", "meaning": "Wrong list."}
     assert said()["verdict"] == "kept"
-    assert said(inspection=bad)["stage"] == "reads"
-    assert said(inspection=bad)["hint"] == "copy"
+    assert said(checks=[good])["verdict"] == "kept"
+    assert said(checks=[good, bad])["stage"] == "check_reads"
+    assert said(checks=[good, bad])["hint"] == "copy"
     counted = said(metrics={"valid_barcodes": metric})
     assert counted["stage"] == "count"
     assert "Valid Barcodes is 3 percent" in counted["reason"]

@@ -122,3 +122,9 @@ def test_what_is_no_matrix_is_refused(tmp_path, name):
         UserError, match=rf"{name}: (is no count matrix|cannot be read)"
     ):
         read_counts(tmp_path / name, MITO)
+
+
+def test_an_object_without_counts_is_refused(tmp_path):
+    ad.AnnData(obs=pd.DataFrame(index=["a"])).write_h5ad(tmp_path / "m.h5ad")
+    with pytest.raises(UserError, match="neither a layer counts nor X"):
+        read_counts(tmp_path / "m.h5ad", MITO)

@@ -9,7 +9,7 @@ import pytest
 from scipy import io, sparse
 
 import planted_found
-from planted_found import as_text, score
+from planted_found import as_text, read_counts, score
 
 TYPES = ["basal"] * 10 + ["secretory"] * 9 + ["ionocyte"] * 3 + ["basal"] * 2
 SAMPLES = ["a", "b"]
@@ -166,11 +166,32 @@ def test_wrong_counts_are_missed(outdir):
     ]
 
 
-def test_a_missing_barcode_in_the_matrix_is_an_error(outdir):
+def test_one_sample_is_judged_by_its_folder_alone(outdir):
+    cells = planted_found.read_cells(outdir / "truth")
+    rows = planted_found.score_sample(
+        outdir / "results/count/b",
+        cells[cells["sample"] == "b"],
+        ad.read_h5ad(outdir / "truth/counts.h5ad"),
+        feature=planted_found.FEATURE,
+    )
+    names = [row.name for row in rows]
+    assert names[0] == "cells called"
+    assert names[-1] == "counts exactly right"
+    assert all(row.ok for row in rows)
+
+
+def test_a_barcode_that_the_matrix_lacks_has_no_counts(outdir):
     raw = outdir / "results/count/a/Solo.out/GeneFull_Ex50pAS/raw"
     write_raw(raw, ["EMPTY", "ACGT00"], np.ones((1, 12), dtype=int))
-    with pytest.raises(ValueError, match="lacks some of the planted barcodes"):
-        score(outdir)
+    genes = ad.read_h5ad(outdir / "truth/counts.h5ad").var_names
+    counts = read_counts(raw, pd.Series(["ACGT01", "ACGT00"]), genes)
+    assert counts.toarray().tolist() == [[0] * len(genes), [1] * len(genes)]
+
+
+def test_a_missing_gene_in_the_matrix_is_an_error(outdir):
+    raw = outdir / "results/count/a/Solo.out/GeneFull_Ex50pAS/raw"
+    with pytest.raises(ValueError, match="lacks some of the planted genes"):
+        read_counts(raw, pd.Series(["ACGT01"]), pd.Index(["no such gene"]))
 
 
 def test_doublets_not_flagged_are_missed(outdir):

@@ -75,7 +75,12 @@ def test_the_defaults_fit_together():
             changed("count_reads", soloFeatures=["GeneFull_Ex50pAS", "Velocyto"]),
             "Velocyto needs Gene",
         ),
+        (
+            changed("count_reads", soloUMIdedup="Exact"),
+            "MultiGeneUMI_CR works with soloUMIdedup: 1MM_CR alone",
+        ),
         (changed("call_cells", ind_min=90000), "ind_min must be below ind_max"),
+        (changed("index_genome", index="nowhere"), "no STAR index in nowhere; mend"),
         (
             changed("annotate_clusters", markers="no.tsv"),
             "markers: no such file: no.tsv",

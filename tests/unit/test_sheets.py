@@ -7,12 +7,13 @@ import pytest
 import yaml
 
 from _shared.logs import UserError
-from _shared.sheets import beside, load_sheets, read_pairs, read_samples
+from _shared.sheets import beside, find_lists, load_sheets, read_reads, read_samples
 
 CONFIG = Path(__file__).parents[2] / "config"
 SAMPLES = yaml.safe_load((CONFIG / "schemas/samples.schema.yaml").read_text())
 READS = yaml.safe_load((CONFIG / "schemas/reads.schema.yaml").read_text())
 CHEMISTRIES = yaml.safe_load((CONFIG / "chemistries.yaml").read_text())
+WHITELISTS = yaml.safe_load((CONFIG / "whitelists.yaml").read_text())
 
 
 @pytest.fixture
@@ -45,8 +46,8 @@ def samples(columns=()):
     )
 
 
-def pairs():
-    return read_pairs(
+def reads():
+    return read_reads(
         "config/reads.tsv",
         schema=READS,
         samples=samples(),
@@ -57,7 +58,7 @@ def pairs():
 @pytest.mark.usefixtures("project")
 def test_text_stays_text_and_paths_are_relative_to_the_sheet():
     assert list(samples()) == ["001", "b"]
-    assert pairs()["001"][0]["fastq_1"] == "reads/a_1.fastq"
+    assert reads()["001"][0]["fastq_1"] == "reads/a_1.fastq"
     assert beside("config/reads.tsv", "/data/x.fq") == "/data/x.fq"
 
 
@@ -123,13 +124,68 @@ B = ["b", "../reads/b_1.fastq", "../reads/b_2.fastq"]
             [HEADER, A, ["b", "x.txt", B[2]]],
             "row 3 column fastq_1: 'x.txt' does not fit",
         ),
+        ([HEADER, A, ["b", "", ""]], "row 3: no reads; fill in fastq_1 .* accession"),
+        ([["sample", "run"], ["001", "1"], ["b", "1"]], "row 2: no reads"),
+        (
+            [[*HEADER, "bam"], [*A, ""], [*B, "b.bam"]],
+            "row 3: has FASTQ files and a bam; keep one of them",
+        ),
+        (
+            [[*HEADER, "accession"], [*A, "SRR1"], [*B, ""]],
+            "row 2: has FASTQ files and an accession",
+        ),
+        (
+            [[*HEADER, "accession"], [*A, ""], ["b", "", "", "GSM1"]],
+            "row 3 column accession: 'GSM1' does not fit: run of ENA or SRA",
+        ),
+        (
+            [
+                [*HEADER, "accession"],
+                ["001", "", "", "SRR1"],
+                ["b", "", "", "SRR1"],
+            ],
+            r"row 3 column accession: SRR1 is listed already \(row 2",
+        ),
+        (
+            [[*HEADER, "fastq_3"], [*A, A[1]], [*B, ""]],
+            "row 2 column fastq_3: .* listed already",
+        ),
+        (
+            [[*HEADER, "bam"], [*A, ""], ["b", "", "", "no.bam"]],
+            "row 3 column bam: no such file: config/no.bam",
+        ),
+        (
+            [[*HEADER, "cell"], [*A, "a b"], [*B, ""]],
+            "row 2 column cell: 'a b' does not fit",
+        ),
         ([[*HEADER, "lan"], A], r"unknown column 'lan' \(did you mean 'lane'\?\)"),
     ],
 )
 def test_a_bad_read_sheet_is_refused_in_one_sentence(project, rows, message):
     project("config/reads.tsv", *rows)
     with pytest.raises(UserError, match=message):
-        pairs()
+        reads()
+
+
+def test_rows_hold_files_in_any_number_a_bam_or_an_accession(project, tmp_path):
+    for name in ("x.bam", "a_3.fastq"):
+        (tmp_path / "reads" / name).write_text("x")
+    project(
+        "config/reads.tsv",
+        [*HEADER, "fastq_3", "bam", "accession", "cell"],
+        [*A, "../reads/a_3.fastq", "", "", "A1"],
+        ["b", "", "", "", "../reads/x.bam"],
+        ["b", B[1]],
+        ["b", "", "", "", "", "SRR12345"],
+    )
+    found = reads()
+    assert found["001"][0]["fastq_3"] == "reads/a_3.fastq"
+    assert found["001"][0]["cell"] == "A1"
+    bam, one, run = found["b"]
+    assert bam["bam"] == "reads/x.bam"
+    assert bam["fastq_1"] == ""
+    assert one["fastq_1"] == "reads/b_1.fastq"
+    assert run["accession"] == "SRR12345"
 
 
 @pytest.mark.parametrize("name", ["empty.fastq", "empty.fastq.gz"])
@@ -140,30 +196,40 @@ def test_an_empty_fastq_is_named(project, tmp_path, name):
     with pytest.raises(
         UserError, match=rf"row 3 column fastq_1: reads/{name} is empty"
     ):
-        pairs()
+        reads()
 
 
 def test_a_link_to_a_listed_file_is_the_same_file(project, tmp_path):
     (tmp_path / "reads/link.fastq").symlink_to(tmp_path / "reads/a_1.fastq")
     project("config/reads.tsv", HEADER, A, ["b", "../reads/link.fastq", B[2]])
     with pytest.raises(UserError, match="listed already"):
-        pairs()
+        reads()
 
 
-def loaded(**changes):
-    config = {
+def configured(**changes):
+    return {
         "samples": "config/samples.tsv",
         "reads": "config/reads.tsv",
         "design": {"columns": [], "formula": "", "contrasts": {}},
         "inspect_reads": {"chemistry": "dropseq"},
         "check_reference": {"fasta": "reads/a_1.fastq", "gtf": "reads/a_1.fastq"},
         "prepare_whitelist": {},
-    }
+        "fetch_whitelist": {"allowed": False},
+    } | changes
+
+
+def lists_of(config):
+    return find_lists(config, registry=WHITELISTS, folder=CONFIG)
+
+
+def loaded(**changes):
+    config = configured(**changes)
     return load_sheets(
-        config | changes,
+        config,
         samples_schema=SAMPLES,
         reads_schema=READS,
         chemistries=CHEMISTRIES,
+        lists=lists_of(config),
     )
 
 
@@ -190,6 +256,37 @@ def test_a_missing_whitelist_or_reference_is_refused_by_its_key():
         loaded(check_reference={"fasta": "", "gtf": ""})
 
 
+@pytest.mark.usefixtures("project")
+def test_without_a_name_the_reads_must_tell_the_chemistry():
+    found = loaded(inspect_reads={"chemistry": ""})
+    assert found.chemistries == {"001": "", "b": ""}
+
+
+def test_lists_are_those_that_are_there_or_may_be_fetched(project, tmp_path):
+    project("list.txt", ["ACGT"])
+    named = {
+        "3M-february-2018": "list.txt",
+        "737K-arc-v1": "no.txt",
+        "bd_cls1": "list.txt",
+        "bd_cls2": "no.txt",
+    }
+    lists = lists_of(configured(prepare_whitelist=named))
+    own = {name for name, entry in WHITELISTS.items() if "file" in entry}
+    assert set(lists) == own - {"bd_cls2"} | {"3M-february-2018"}
+    assert lists["bd_cls1"] == "list.txt", "the config goes before what comes along"
+    assert Path(lists["bd_cls3"]).is_file()
+    fetched = lists_of(
+        configured(prepare_whitelist=named, fetch_whitelist={"allowed": True})
+    )
+    assert fetched["737K-arc-v1"] == "results/reads/whitelists/fetched/737K-arc-v1"
+    assert "parse_v1_bc1" not in fetched, "nobody serves it"
+
+
+def test_a_list_that_nobody_knows_is_refused_with_the_near_one():
+    with pytest.raises(UserError, match=r"unknown list '3M-feb.* mean '3M-feb"):
+        lists_of(configured(prepare_whitelist={"3M-febuary-2018": "x"}))
+
+
 def test_samples_with_counts_need_no_read_sheet(project, tmp_path):
     (tmp_path / "m.h5ad").touch()
     (tmp_path / "config/reads.tsv").unlink()
@@ -203,4 +300,4 @@ def test_reads_and_counts_of_one_sample_are_refused(project, tmp_path):
     (tmp_path / "m.h5ad").touch()
     project("config/samples.tsv", ["sample", "counts"], ["001", "../m.h5ad"], ["b", ""])
     with pytest.raises(UserError, match="'001' has counts and also reads"):
-        pairs()
+        reads()

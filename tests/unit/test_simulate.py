@@ -80,7 +80,8 @@ def reads(tiny):
     pairs = [
         list(records(sorted(folder.glob(f"*_R{mate}_001.fastq.gz")))) for mate in (1, 2)
     ]
-    whitelist = text_of(tiny / simulate.WHITELIST).split()
+    path = tiny / simulate.list_path("3M-february-2018")
+    whitelist = text_of(path).split()
     return SimpleNamespace(first=pairs[0], second=pairs[1], whitelist=set(whitelist))
 
 
@@ -115,6 +116,7 @@ def molecules(genome):
         intergenic=0.04,
         foreign=0.02,
         unknown_barcodes=0.015,
+        umi_length=12,
     )
 
 

@@ -22,7 +22,11 @@ LOCKS = {
     ROOT / "envs/uv.in": ROOT / "envs/uv.txt",
 }
 # conda-forge's names where PyPI has another one
-PYPI_NAMES = {"matplotlib-base": "matplotlib", "python-igraph": "igraph"}
+PYPI_NAMES = {
+    "matplotlib-base": "matplotlib",
+    "python-igraph": "igraph",
+    "python-isal": "isal",
+}
 NOT_ON_PYPI = {"python", "star"}
 
 

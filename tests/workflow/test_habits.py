@@ -114,7 +114,7 @@ def test_every_key_has_type_description_default_and_docs(path, leaf):
 
 
 def test_every_section_is_named_as_a_rule():
-    shared = {"samples", "reads", "seed", "strict", "design"}
+    shared = {"samples", "reads", "seed", "strict", "design", "parity", "preview_reads"}
     assert set(DEFAULTS) - shared <= set(RULES)
 
 
@@ -133,6 +133,7 @@ def test_every_output_is_in_the_readme():
                 Path(path)
                 .name.replace("{whitelist}", "<name>")
                 .replace("{sample}", "<sample>")
+                .replace("{accession}", "<accession>")
                 in readme
             ), f"{path} of {name}"
 

@@ -5,7 +5,8 @@ from running import planned, snakemake, text_of
 
 PER_READ_SAMPLE = {
     "inspect_reads",
-    "measure_quality",
+    "check_reads",
+    "probe_strand",
     "count_reads",
     "call_cells",
 }
@@ -27,10 +28,12 @@ def test_each_sample_is_a_node_and_lanes_are_not(project):
 
 
 def test_both_lanes_of_a_sample_reach_star_in_sheet_order(project):
-    done = dry_run(project, "--printshellcmds")
-    assert "reads/a_2.fastq,reads/a2_2.fastq reads/a_1.fastq,reads/a2_1.fastq" in (
-        text_of(done)
-    )
+    done = dry_run(project, "results/count/a/Log.final.out")
+    assert (
+        "reads/a_1.fastq, reads/a_2.fastq, reads/a2_1.fastq, reads/a2_2.fastq, "
+        "results/reads/a/inspection.json, results/reads/a/integrity.json, "
+        "results/reads/a/chemistry.json, results/reads/a/star.params"
+    ) in text_of(done)
 
 
 def test_samples_with_counts_alone_need_no_reference(project):
@@ -45,18 +48,42 @@ def test_samples_with_counts_alone_need_no_reference(project):
     }
 
 
-def test_drop_seq_needs_no_whitelist(project):
-    done = dry_run(project, inspect_reads={"chemistry": "dropseq"})
+def test_a_kit_without_a_list_needs_none(project):
+    lists = {"prepare_whitelist": {"3M-february-2018": "none.txt"}}
+    done = dry_run(project, inspect_reads={"chemistry": "dropseq"}, **lists)
     assert "prepare_whitelist" not in planned(done)
+    done = dry_run(project, inspect_reads={"chemistry": "10x_3p_v3"}, **lists)
+    assert "3M-february-2018: no such file" in text_of(done)
 
 
-def test_a_bam_is_made_only_when_asked_for(project):
-    plain = dry_run(project, "--printshellcmds")
-    assert "--outSAMtype None" in text_of(plain)
-    assert "SortedByCoordinate" not in text_of(plain)
-    asked = dry_run(project, "--printshellcmds", count_reads={"bam": True})
-    assert "--outSAMtype BAM SortedByCoordinate" in text_of(asked)
-    assert "Aligned.sortedByCoord.out.bam" in text_of(asked)
+def test_parity_compares_the_sample_that_is_named(project):
+    done = dry_run(project, "parity", parity={"sample": "a", "matrix": "counts.h5ad"})
+    assert done.returncode == 0, text_of(done)
+    counts = planned(done)
+    assert counts["compare_parity"] == counts["count_reads"] == 1
+    assert "load_cells" not in counts
+
+
+@pytest.mark.parametrize("sample", ["", "c", "x"])
+def test_parity_without_a_sample_with_reads_says_what_to_add(project, sample):
+    done = dry_run(
+        project, "parity", parity={"sample": sample, "matrix": "counts.h5ad"}
+    )
+    assert done.returncode != 0
+    assert f"parity: cannot compare sample '{sample}'" in text_of(done)
+    assert "Traceback" not in text_of(done)
+
+
+def test_alignments_are_kept_only_when_asked_for(project):
+    assert "Aligned" not in text_of(dry_run(project))
+    for kind in ("bam", "cram"):
+        asked = dry_run(project, count_reads={"bam": kind})
+        assert asked.returncode == 0
+        assert f"Aligned.sortedByCoord.out.{kind}" in text_of(asked)
+    refused = dry_run(project, count_reads={"bam": True})
+    assert "count_reads: bam: True is not one of ['none', 'bam', 'cram']" in text_of(
+        refused
+    )
 
 
 def replace(project, name, old, new):

@@ -1,0 +1,47 @@
+"""STAR as a child process: its messages in the log, its failure as an error."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+# exit codes of a process that was killed, also through the shell that started it
+KILLED = (-9, 137)
+
+
+class StarError(Exception):
+    """STAR gave up: why, in one line, and whether it was killed."""
+
+    def __init__(self, reason: str, *, killed: bool) -> None:
+        super().__init__(reason)
+        self.killed = killed
+
+
+def reason_of(errors: str) -> str:
+    """Return why STAR gave up, in one line, from what it wrote to stderr."""
+    lines = re.findall(r"(?im)^(?:EXITING|Fatal|SOLUTION).*$", errors)
+    return " ".join(" ".join(lines[:2]).split()).rstrip(".") or "no reason given"
+
+
+def run_star(options: dict[str, object], *, scratch: Path) -> None:
+    """Run STAR with options and a folder for what it writes beside its results.
+
+    Raises
+    ------
+    StarError
+        If STAR gives up or is killed.
+    """
+    command = ["STAR", "--outFileNamePrefix", f"{scratch}/"]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    done = subprocess.run(
+        command, check=False, stdout=sys.stderr, stderr=subprocess.PIPE, text=True
+    )
+    sys.stderr.write(done.stderr)
+    if done.returncode in KILLED:
+        raise StarError("STAR was killed, most likely for memory", killed=True)
+    if done.returncode:
+        raise StarError(
+            f"STAR ended with code {done.returncode}: {reason_of(done.stderr)}",
+            killed=False,
+        )
