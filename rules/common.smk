@@ -101,6 +101,11 @@ def reads_of(wildcards):
     return [file for row in read_rows(wildcards.sample) for file in row["files"]]
 
 
+def check_threads(wildcards):
+    """Return the threads to read files with; of two cores one is for `probe_strand`."""
+    return 1 if workflow.cores == 2 else 2
+
+
 def is_cell_of_plate(wildcards):
     """Tell whether an accession is a cell of a plate, for which one file is enough."""
     rows = [row for rows in SHEETS.reads.values() for row in rows]

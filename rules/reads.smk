@@ -129,7 +129,7 @@ rule check_reads:
     priority: 10
     conda:
         "../envs/reads.yaml"
-    threads: 2
+    threads: check_threads
     resources:
         mem_mb=2000,
         runtime="4h",

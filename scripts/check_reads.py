@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import pysam
 
-from _shared.bad_reads import BadReadsError
+from _shared.bad_reads import BadReadsError, set_aside
 from _shared.chemistries import adapter_starts, barcode_read_length
 from _shared.fastq import COPY_AGAIN, DAMAGED, Reads, open_reads, scan_fastq
 from _shared.feeding import SECONDARY_OR_SUPPLEMENTARY, reads_per_lane
-from _shared.logs import UserError, log_to
+from _shared.logs import log_to
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -375,10 +375,7 @@ def main(
             )
             facts |= seen
         except BadReadsError as bad:
-            if strict:
-                raise UserError(f"sample {sample}: {bad}. {bad.hint}") from None
-            logger.error("sample %s is set aside: %s. %s", sample, bad, bad.hint)
-            facts |= {"ok": False, "reason": str(bad), "hint": bad.hint}
+            facts |= set_aside(f"sample {sample}", bad, strict=strict)
     for warning in facts["warnings"]:
         logger.warning("%s", warning)
     with ThreadPoolExecutor(threads) as pool:

@@ -9,9 +9,9 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _shared.bad_reads import BadReadsError
+from _shared.bad_reads import BadReadsError, set_aside
 from _shared.download import NotThereError, check_room, download, read_text
-from _shared.logs import UserError, log_to
+from _shared.logs import log_to
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -108,8 +108,8 @@ def choose(report: dict[str, str], *, one_is_enough: bool) -> tuple[list[File], 
     if one_is_enough and (made or given_fastq):
         return made or given_fastq, "the one FASTQ file of a cell"
     raise BadReadsError(
-        f"the archive has {len(made)} FASTQ files of {run}, and barcodes need two: "
-        "the technical reads, which carry them, were left out",
+        f"the archive has {'one FASTQ file' if made else 'no FASTQ files'} of {run}, "
+        "and barcodes need two: the technical reads, which carry them, were left out",
         f"Fetch it with the SRA toolkit (fasterq-dump --include-technical "
         f"--split-files {run}) and name the files in the read sheet.",
     )
@@ -169,10 +169,7 @@ def main(
         logger.info("%s: %s", accession, facts["chosen"])
         facts["files"] = fetch(files, folder=waiting)
     except BadReadsError as bad:
-        if strict:
-            raise UserError(f"accession {accession}: {bad}. {bad.hint}") from None
-        logger.error("accession %s: %s. %s", accession, bad, bad.hint)
-        facts |= {"ok": False, "reason": str(bad), "hint": bad.hint}
+        facts |= set_aside(f"accession {accession}", bad, strict=strict)
     folder.mkdir(parents=True, exist_ok=True)
     for file in facts["files"]:
         shutil.move(waiting / file["file"], folder / file["file"])

@@ -179,7 +179,9 @@ def judge(
     for name in settings.set_aside_when_failing:
         metric = (metrics or {}).get(name, {})
         if metric.get("status") == "fail":
-            value = "not measurable" if metric["value"] is None else metric["value"]
+            value = "not measurable"
+            if metric["value"] is not None:
+                value = f"{metric['value']:,.2f}".removesuffix(".00")
             reason = (
                 f"{metric['title']} is {value} {metric['unit']} ({metric['limit']})"
             )

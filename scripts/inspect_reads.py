@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from _shared.bad_reads import BadReadsError
+from _shared.bad_reads import BadReadsError, set_aside
 from _shared.barcodes import load_packed
 from _shared.chemistries import barcode_read_length, same_reads
 from _shared.decision import choose, summed, table_of
@@ -22,7 +22,7 @@ from _shared.lanes import (
     plate_tags,
     tagged_lane,
 )
-from _shared.logs import UserError, log_to
+from _shared.logs import log_to
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -263,10 +263,7 @@ def main(
             rows, chemistries=chemistries, lists=packed, named=named, n_reads=n_reads
         )
     except BadReadsError as bad:
-        if strict:
-            raise UserError(f"sample {sample}: {bad}. {bad.hint}") from None
-        logger.error("sample %s is set aside: %s. %s", sample, bad, bad.hint)
-        facts |= {"ok": False, "reason": str(bad), "hint": bad.hint}
+        facts |= set_aside(f"sample {sample}", bad, strict=strict)
         facts["stage"] = bad.stage or facts["stage"]
     else:
         logger.info("%s\n%s", facts["chemistry"], table_of(facts["evidence"]))

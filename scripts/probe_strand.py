@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _shared.bad_reads import BadReadsError
+from _shared.bad_reads import BadReadsError, set_aside
 from _shared.chemistries import same_reads, star_params
 from _shared.feeding import streams_of_lane
 from _shared.logs import UserError, log_to
@@ -289,10 +289,7 @@ def main(
                 choice.strand,
             )
         except BadReadsError as bad:
-            if strict:
-                raise UserError(f"sample {sample}: {bad}. {bad.hint}") from None
-            logger.error("sample %s is set aside: %s. %s", sample, bad, bad.hint)
-            facts |= {"ok": False, "reason": str(bad), "hint": bad.hint}
+            facts |= set_aside(f"sample {sample}", bad, strict=strict)
     for warning in facts["warnings"]:
         logger.warning("%s", warning)
     facts |= {**asdict(probe), "sense_share": probe.sense_share()}

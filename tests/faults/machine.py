@@ -59,7 +59,7 @@ def killed_at_index() -> Trouble:
 
 
 def no_memory() -> Trouble:
-    return Trouble(act="ulimit -v 300000")
+    return Trouble(act="ulimit -v 150000")
 
 
 def no_simd() -> Trouble:
@@ -75,8 +75,15 @@ def file_limit() -> Trouble:
     return Trouble(act="ulimit -f 100")
 
 
+def small_disk() -> Trouble:
+    return Trouble(mount="mount -t tmpfs -o size=600k tmpfs results/count")
+
+
 def disk_full() -> Trouble:
-    return Trouble(mount="mount -t tmpfs -o size=600k tmpfs .snakemake/shadow")
+    return Trouble(
+        mount="mount -t tmpfs -o size=200m tmpfs results/count",
+        act="cat /dev/zero >results/count/others 2>/dev/null",
+    )
 
 
 def read_only() -> Trouble:

@@ -143,6 +143,16 @@ def misspelt_list(folder: Path) -> dict:
     return {"prepare_whitelist": {"3M-febuary-2018": "list.txt"}}
 
 
+# reads of two samples
+
+
+def same_reads_in_two_samples(folder: Path) -> None:
+    for name in ("R1", "R2"):
+        text = gzip.decompress((folder / f"reads/a/{name}.fastq.gz").read_bytes())
+        path = folder / f"reads/b/{name}.fastq.gz"
+        path.write_bytes(gzip.compress(text, compresslevel=6))
+
+
 # genome and annotation
 
 

@@ -88,7 +88,6 @@ def test_bad_reads_are_told_by_their_first_reads_or_all(
         sample="s",
         inspection_file=papers[0],
         chemistries=chemistries,
-        quality_reads=1000,
         preview_reads=None,
         strict=False,
         threads=1,
