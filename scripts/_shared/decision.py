@@ -149,7 +149,7 @@ def _disagreement(
         what, place = "reads", "have its tag"
     needed = barcode_read_length(chemistries[named])
     said = (
-        f"only {own.share:.1%} of the {what} of {own.streams[0].file} {place}"
+        f"only {own.share:.1%} of the {what} of lane {lane.number} {place}"
         if own
         else f"no read of lane {lane.number} fits it, which takes a barcode read of "
         f"{needed} nt: {lane.shown()}"

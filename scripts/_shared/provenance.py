@@ -21,10 +21,13 @@ PACKAGES = (
     "harmonypy",
     "pydeseq2",
 )
-# sections whose rules come after the object or beside it
+# sections whose rules come after the object or beside it, or bring what has checksums
 NOT_IN_OBJECT = {
     "design",
+    "fetch_reads",
+    "fetch_whitelist",
     "find_markers",
+    "parity",
     "test_composition",
     "test_expression",
     "write_report",
