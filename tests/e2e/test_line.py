@@ -226,7 +226,7 @@ def test_a_bad_sample_is_set_aside_and_the_others_finish(finished, tmp_path):
     done = snakemake(folder)
     assert done.returncode == 0, text_of(done)[-5000:]
     verdict = json.loads((folder / "results/cells/d1_ctrl/verdict.json").read_text())
-    assert (verdict["verdict"], verdict["stage"]) == ("set_aside", "check_reads")
+    assert (verdict["verdict"], verdict["stage"]) == ("set_aside", "inspect_reads")
     assert reads.name in verdict["reason"]
     assert ad.read_h5ad(folder / "results/cells/d1_ctrl/cells.h5ad").n_obs == 0
     cells = ad.read_h5ad(folder / "results/report/reads2cells.h5ad", backed="r").obs
