@@ -38,6 +38,7 @@ rule count_reads:
             "feeding.py",
             "machine.py",
             "predictions.py",
+            "star.py",
             "star_failures.py",
             "star_output.py",
         ),

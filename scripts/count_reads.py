@@ -18,6 +18,7 @@ from _shared.feeding import in_cells, run_fed, sample_streams
 from _shared.logs import UserError, log_to
 from _shared.machine import check_room
 from _shared.predictions import star_disk, star_memory
+from _shared.star import environment
 from _shared.star_failures import DISK_FULL, failure
 from _shared.star_output import check_complete, check_features, pack_raw, write_empty
 
@@ -204,7 +205,13 @@ def run_star(
             return star_command(options | own)
 
         with said.open("w") as stderr:
-            code = run_fed(command_for, streams, stdout=sys.stderr, stderr=stderr)
+            code = run_fed(
+                command_for,
+                streams,
+                stdout=sys.stderr,
+                stderr=stderr,
+                env=environment(),
+            )
         words = said.read_text(errors="replace")
     print(words, file=sys.stderr)
     if code:

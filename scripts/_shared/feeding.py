@@ -304,6 +304,7 @@ def run_fed(
     *,
     stdout: IO,
     stderr: IO,
+    env: dict[str, str] | None = None,
 ) -> int:
     """Run a command that reads each of the streams from a path of its own.
 
@@ -327,6 +328,7 @@ def run_fed(
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
+        env=env,
         pass_fds=readers,
         # STAR may be the child of a shell script that picks the build for the processor
         start_new_session=True,
