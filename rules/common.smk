@@ -64,11 +64,12 @@ wildcard_constraints:
     whitelist="[A-Za-z0-9_.-]+",
 
 
-def scaled_mem(floor_mb, factor):
+def scaled_mem(floor_mb, factor=0):
     """Return a `mem_mb` function growing with input size and with every retry."""
 
     def mem_mb(wildcards, input, attempt):
-        return int(max(floor_mb, factor * input.size_mb) * attempt)
+        wanted = factor * input.size_mb if factor else 0
+        return int(max(floor_mb, wanted) * attempt)
 
     return mem_mb
 
@@ -257,12 +258,11 @@ def star_mem(wildcards, input, threads, attempt):
         if given
         else predictions.index_bytes(**genome_sizes())
     )
-    reads = [Path(file) for file in reads_of(wildcards)]
-    n_bytes = sum(file.stat().st_size for file in reads if file.is_file())
+    n_reads = predictions.likely_reads(map(Path, reads_of(wildcards)))
+    if config["preview_reads"]:
+        n_reads = min(n_reads, config["preview_reads"])
     memory = predictions.star_memory(
-        index_bytes=index_bytes,
-        n_reads=predictions.likely_reads(n_bytes),
-        threads=threads,
+        index_bytes=index_bytes, n_reads=n_reads, threads=threads
     )
     return memory * attempt
 

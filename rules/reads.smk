@@ -15,7 +15,7 @@ rule fetch_whitelist:
         "../envs/reads.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=scaled_mem(500),
         runtime="1h",
     params:
         source=lambda wildcards: WHITELISTS[wildcards.whitelist],
@@ -38,13 +38,13 @@ rule fetch_reads:
         "../envs/reads.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=scaled_mem(500),
         runtime="24h",
     params:
         server=config["fetch_reads"]["server"],
         one_is_enough=is_cell_of_plate,
         strict=config["strict"],
-        shared=shared_digest("bad_reads.py", "download.py"),
+        shared=shared_digest("bad_reads.py", "download.py", "machine.py"),
     script:
         "../scripts/fetch_reads.py"
 
@@ -64,7 +64,7 @@ rule prepare_whitelist:
         "../envs/reads.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=scaled_mem(1500),
         runtime="10m",
     params:
         lengths=list_lengths,
@@ -90,7 +90,7 @@ rule inspect_reads:
         "../envs/reads.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=scaled_mem(2000),
         runtime="30m",
     params:
         rows=rows_to_inspect,
@@ -131,7 +131,7 @@ rule check_reads:
         "../envs/reads.yaml"
     threads: check_threads
     resources:
-        mem_mb=2000,
+        mem_mb=scaled_mem(2000),
         runtime="4h",
     params:
         chemistries=CHEMISTRIES,
@@ -163,7 +163,7 @@ rule probe_strand:
         "../envs/star.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=scaled_mem(2000),
         runtime="1h",
     params:
         settings=config["probe_strand"],
@@ -196,7 +196,7 @@ rule summarize_reads:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=scaled_mem(500),
         runtime="10m",
     script:
         "../scripts/summarize_reads.py"
@@ -226,7 +226,7 @@ rule summarize_quality:
         "../envs/reads.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=scaled_mem(2000),
         runtime="30m",
     params:
         shared=shared_digest("metrics.py"),

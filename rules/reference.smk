@@ -91,7 +91,7 @@ rule index_gene_ends:
         "../envs/star.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=scaled_mem(2000),
         runtime="30m",
     shell:
         r"""

@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING
 
 import pysam
 
-from _shared.bad_reads import BadReadsError, set_aside
-from _shared.chemistries import adapter_starts, barcode_read_length
-from _shared.fastq import COPY_AGAIN, DAMAGED, Reads, open_reads, scan_fastq
+from _shared.bad_reads import (
+    COPY_AGAIN,
+    BadReadsError,
+    refuse_old_qualities,
+    set_aside,
+)
+from _shared.chemistries import barcode_read_length, most_short
+from _shared.fastq import DAMAGED, Reads, open_reads, scan_fastq
 from _shared.feeding import SECONDARY_OR_SUPPLEMENTARY, reads_per_lane
 from _shared.logs import log_to
 
@@ -26,11 +31,6 @@ logger = logging.getLogger("check_reads")
 
 # reads per sample, spread over all of its files, whose quality is judged
 N_JUDGED = 200_000
-# STAR loses barcode reads that are too short without a word; so many are let pass,
-# or half of them where the place of the barcode, and so the length, varies
-FEW_SHORT, MANY_SHORT = 0.01, 0.5
-# Phred+33 ends at 74 on most machines; Phred+64 starts at 59 (Solexa) and passes 80
-OLD_QUALITY = (59, 80)
 UNTRIMMED = "Give the reads as they came from the sequencer, untrimmed."
 # sequali draws its page even into /dev/null, which takes longer than to judge the reads
 JUDGE = (
@@ -214,7 +214,6 @@ def check_lengths(lane: dict, found: Found, chemistry: dict) -> list[str]:
             raise BadReadsError(
                 f"{piece['file']} has {n_empty:,} empty reads", UNTRIMMED
             )
-    few = MANY_SHORT if len(adapter_starts(chemistry)) > 1 else FEW_SHORT
     for (file, mate), needed in needed_lengths(lane, chemistry).items():
         reads = found[file][mate]
         n_short = sum(n for length, n in reads.lengths.items() if length < needed)
@@ -222,7 +221,7 @@ def check_lengths(lane: dict, found: Found, chemistry: dict) -> list[str]:
             f"{n_short:,} of {reads.n_reads:,} barcode reads of {file} are shorter "
             f"than the {needed} nt that the chemistry needs"
         )
-        if n_short > few * reads.n_reads:
+        if n_short > most_short(chemistry) * reads.n_reads:
             raise BadReadsError(told, UNTRIMMED)
         if n_short:
             warnings.append(f"{told}; they are lost")
@@ -232,12 +231,8 @@ def check_lengths(lane: dict, found: Found, chemistry: dict) -> list[str]:
 def check_qualities(file: str, reads: Reads) -> None:
     """Raise `BadReadsError` if the qualities of the sample are in Phred+64."""
     letters = set().union(*(record.split(b"\n")[3] for record in reads.sample))
-    if letters and min(letters) >= OLD_QUALITY[0] and max(letters) > OLD_QUALITY[1]:
-        raise BadReadsError(
-            f"{file} has qualities as Phred+64 (characters {chr(min(letters))} to "
-            f"{chr(max(letters))}), not Phred+33",
-            "Convert them, for example with seqkit convert.",
-        )
+    if letters:
+        refuse_old_qualities(file, lowest=min(letters), highest=max(letters))
 
 
 def joined(pieces: list[dict], found: Found) -> Iterator[bytes]:

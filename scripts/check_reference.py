@@ -1,6 +1,7 @@
 """Check that genome and annotation fit; write the genes that are counted."""
 
 import csv
+import errno
 import hashlib
 import json
 import logging
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isal.igzip_lib import IsalError
 from xopen import xopen
 
 from _shared.annotation import (
@@ -18,6 +20,7 @@ from _shared.annotation import (
     Transcript,
     lines_of,
     read_genes,
+    shared_transcripts,
     wanted_transcripts,
 )
 from _shared.contigs import check_contigs, check_species, find_species, species_of
@@ -40,7 +43,11 @@ def readable(source: Path):
     """Turn what a damaged file raises into a `UserError` that names it."""
     try:
         yield
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, IsalError, UnicodeDecodeError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                "the disk of results/reference is full; make room and run again."
+            ) from None
         raise UserError(
             f"{source}: cannot be read ({error}); fetch the file again."
         ) from None
@@ -178,6 +185,11 @@ def told_of_genes(facts: dict) -> list[str]:
             f"{facts['n_genes_on_several_contigs']} gene ids stand on several contigs, "
             "as those of the pseudoautosomal regions of X and Y; each is one gene."
         )
+    if facts["n_shared_transcripts"]:
+        told.append(
+            f"{facts['n_shared_transcripts']} transcript ids stand in several genes, "
+            "as unknown_transcript_1; each gene counts with one of its own."
+        )
     return told
 
 
@@ -271,10 +283,11 @@ def main(
     of_species = check_species(genes, species) if species else {}
     rows = gene_rows(genes, mito_contigs=settings["mito_contigs"], species=species)
     mito = mito_facts(rows, mito_contigs=settings["mito_contigs"], species=species)
-    with readable(gtf), xopen(gtf, "rb") as lines:
-        kept = {gene.gene_id for gene in genes}
-        with outputs["annotation"].open("wb") as target:
-            target.writelines(lines_of(lines, genes=kept, contigs=lengths))
+    kept = {gene.gene_id for gene in genes}
+    shared = shared_transcripts(genes)
+    own = outputs["annotation"]
+    with readable(gtf), xopen(gtf, "rb") as lines, own.open("wb") as target:
+        target.writelines(lines_of(lines, genes=kept, contigs=lengths, shared=shared))
     with outputs["genes"].open("w", newline="") as handle:
         writer = csv.DictWriter(handle, rows[0], delimiter="\t", lineterminator="\n")
         writer.writeheader()
@@ -302,6 +315,7 @@ def main(
         "chosen_by": how,
         "biotypes": biotype_counts(in_gtf, kept),
         **name_facts(genes),
+        "n_shared_transcripts": len(shared),
         "n_mito_genes": sum(row["is_mito"] for row in rows),
         "mito": mito,
         "species": of_species,

@@ -70,14 +70,25 @@ def read_theirs(path: Path) -> tuple[Table | None, Table | None, dict[str, str]]
 
 
 def read_summary(path: Path) -> dict[str, str]:
-    """Return Cell Ranger's metrics by title: of `count`, or of genes in `multi`."""
+    """Return Cell Ranger's metrics by title: of `count`, or of genes in `multi`.
+
+    Raises
+    ------
+    UserError
+        If the file is no table of them.
+    """
     if not path.is_file():
         return {}
-    table = pd.read_csv(path, dtype=str)
+    try:
+        table = pd.read_csv(path, dtype=str)
+    except ValueError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); copy it again, or remove it."
+        ) from None
     if "Metric Name" in table:
         table = table[table["Library Type"] == "Gene Expression"]
         return dict(zip(table["Metric Name"], table["Metric Value"], strict=True))
-    return table.iloc[0].to_dict()
+    return table.iloc[0].to_dict() if len(table) else {}
 
 
 def _table(path: Path) -> Table:
@@ -348,6 +359,11 @@ def compare(
         If the two share no barcode or no gene.
     """
     mine, theirs = without_versions(ours[feature], filtered or raw)
+    if not len(mine.barcodes):
+        raise UserError(
+            "the sample has no counts, as when its reads are set aside; `snakemake "
+            "inspect` says why."
+        )
     genes = mine.genes.intersection(theirs.genes)
     # where they called no cells: in ours
     wanted = called if filtered is None else filtered.barcodes
@@ -394,7 +410,9 @@ def main(
 ) -> None:
     """Compare, explain, and write it as table, as JSON and in words."""
     filtered, raw, their_metrics = read_theirs(theirs)
-    our_cells = pd.Index(pd.read_csv(called, sep="\t", dtype=str)["barcode"])
+    # text as it stands: a cell may be called "NA"
+    cells = pd.read_csv(called, sep="\t", dtype=str, keep_default_na=False)
+    our_cells = pd.Index(cells["barcode"])
     found = {
         "sample": sample,
         "matrix": str(theirs),

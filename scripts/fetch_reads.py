@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _shared.bad_reads import BadReadsError, set_aside
-from _shared.download import NotThereError, check_room, download, read_text
+from _shared.download import NotThereError, download, read_text
 from _shared.logs import log_to
+from _shared.machine import MEGABYTE, check_room
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -129,19 +130,28 @@ def fetch(files: list[File], *, folder: Path) -> list[dict]:
 
     Raises
     ------
+    BadReadsError
+        If a file that the archive lists is not there.
     UserError
         If the disk is too small, the network fails or a checksum is wrong.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sizes = [int(file["bytes"] or 0) for file in files]
     here = sum(path.stat().st_size for path in folder.iterdir())
-    check_room(folder, needed=sum(sizes) - here)
+    needed = (sum(sizes) - here) // MEGABYTE
+    check_room("what is to be fetched", memory_mb=0, disk_mb=needed, folder=folder)
     fetched = []
     for file in files:
         target = folder / Path(file["url"]).name
-        fetched.append(
-            download(addresses(file["url"]), target, sums={"md5": file["md5"]})
-        )
+        urls = addresses(file["url"])
+        try:
+            fetched.append(download(urls, target, sums={"md5": file["md5"]}))
+        except NotThereError as error:
+            raise BadReadsError(
+                str(error).rstrip("."),
+                "Look on the archive's page of the run whether it was withdrawn, or "
+                "fetch it by hand and name its files in the read sheet.",
+            ) from None
     return fetched
 
 
@@ -155,9 +165,9 @@ def main(
 ) -> None:
     """Write the files of a run and `fetched.json`, which says what and why.
 
-    A run without barcode reads, or one that the archive does not know, gives no file
-    and the reason: its sample is set aside. Files stand beside the folder until all of
-    them are there, since Snakemake clears the folder of a job that failed.
+    A run without barcode reads, or one that the archive does not know or have, gives no
+    file and the reason: its sample is set aside. Files stand beside the folder until
+    all of them are there, since Snakemake clears the folder of a job that failed.
     """
     facts = {"accession": accession, "ok": True, "stage": "fetch_reads"}
     facts |= {"reason": "", "hint": "", "chosen": "", "files": []}

@@ -1,10 +1,10 @@
 """Fetch a barcode list from where the table of lists says, and check it."""
 
 import hashlib
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isal.igzip_lib import IsalError
 from xopen import xopen
 
 from _shared.download import download
@@ -25,7 +25,7 @@ def text_digest(path: Path) -> str:
     try:
         with xopen(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, IsalError) as error:
         raise UserError(f"the file is damaged ({error}).") from None
 
 

@@ -127,12 +127,8 @@ def build(
         try:
             run_star(options, scratch=scratch)
         except StarError as error:
-            remedy = (
-                "ask for more (--set-resources index_genome:mem_mb=...) or set "
-                "genomeSAsparseD"
-                if error.killed
-                else "the log of the rule has the whole of it"
-            )
+            remedy = error.remedy("index_genome")
+            remedy += " or set genomeSAsparseD" * error.killed
             raise UserError(f"index_genome: {error}; {remedy}.") from None
     if told := cut_short(index):
         raise UserError(f"index_genome: STAR wrote too little: {told}; {MAKE_ROOM}.")

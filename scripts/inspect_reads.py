@@ -127,21 +127,31 @@ def inspect_plate(
             f"Name {found}, or none.",
         )
     codes = cell_codes(lanes)
+    described = [
+        tagged_lane(
+            lane,
+            lane.streams[min(place, len(lane.streams) - 1)],
+            tagged,
+            code=codes[lane.cell],
+        )
+        if has_tags
+        else full_length_lane(lane)
+        for lane in lanes
+    ]
+    n_first = len(described[0]["cdna"])
+    for lane, one in zip(lanes, described, strict=True):
+        if len(one["cdna"]) != n_first:
+            raise BadReadsError(
+                f"the cells differ: lane {lanes[0].number} ({lanes[0].cell}) has "
+                f"{n_first} cDNA reads a fragment, lane {lane.number} ({lane.cell}) "
+                f"{len(one['cdna'])}",
+                "Give both files of every cell, or make two samples of them.",
+            )
     return {
         "chemistry": found,
         "hit_rate": None,
         "evidence": table,
-        "lanes": [
-            tagged_lane(
-                lane,
-                lane.streams[min(place, len(lane.streams) - 1)],
-                tagged,
-                code=codes[lane.cell],
-            )
-            if has_tags
-            else full_length_lane(lane)
-            for lane in lanes
-        ],
+        "lanes": described,
         "warnings": [],
     }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from isal.igzip_lib import IsalError
 from xopen import xopen
 
 from _shared.barcodes import BASES, DIGITS, LONGEST
@@ -26,7 +27,7 @@ def read_text(source: Path) -> np.ndarray:
     try:
         with xopen(source, "rb", threads=0) as lines:
             text = lines.read()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, IsalError) as error:
         raise UserError(
             f"{source}: cannot be read ({error}); fetch it again."
         ) from None

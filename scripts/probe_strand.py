@@ -26,6 +26,9 @@ MIN_MAPPED, MIN_SHARE_MAPPED, MIN_RATIO = 1000, 0.05, 2
 LOW_SHARE_MAPPED = 0.1
 # of another species, or of no cDNA, it is next to none
 LEAST_SHARE_MAPPED, ENOUGH_TO_JUDGE = 0.001, 10_000
+# STAR's exit code for reads that it cannot use (IncludeDefine.h of STAR 2.7.10b)
+BAD_READS = 104
+COPY_AGAIN = "Copy the files of the sample again."
 # a junction is missed if the read reaches further over it than the index knows
 MOST_BEYOND_OVERHANG = 10
 
@@ -216,22 +219,32 @@ def measure(
     Raises
     ------
     BadReadsError
-        If the reads cannot be aligned.
+        If the reads cannot be read or used.
+    UserError
+        If it is no fault of theirs: memory, disk or index.
     """
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         reads = scratch / "reads.fastq"
         try:
             write_head(inspection["lanes"], reads, n_reads=n_reads)
-            with reads.open("rb") as handle:
-                n_probed = sum(1 for _ in handle) // 4
-            if not n_probed:
-                return Probe(), {}
-            sam = align(reads, index=index, threads=threads, scratch=scratch)
-        except (UserError, StarError) as error:
-            raise BadReadsError(
-                str(error).rstrip("."), "Copy the files of the sample again."
+        except UserError as error:
+            raise BadReadsError(str(error).rstrip("."), COPY_AGAIN) from None
+        except OSError as error:
+            raise UserError(
+                f"no reads can be written to {folder} ({error.strerror}); make room "
+                "there, or set TMPDIR to another folder."
             ) from None
+        with reads.open("rb") as handle:
+            n_probed = sum(1 for _ in handle) // 4
+        if not n_probed:
+            return Probe(), {}
+        try:
+            sam = align(reads, index=index, threads=threads, scratch=scratch)
+        except StarError as error:
+            if error.code == BAD_READS:
+                raise BadReadsError(str(error), COPY_AGAIN) from None
+            raise UserError(f"{error}; {error.remedy('probe_strand')}.") from None
         sense, antisense = reads_per_gene(sam)
     probe = Probe(
         n_probed=n_probed,
@@ -288,6 +301,8 @@ def main(
                 [whitelists[name] for name in inspection["whitelists"]],
                 choice.strand,
             )
+        except UserError as error:
+            raise UserError(f"sample {sample}: {error}") from None
         except BadReadsError as bad:
             facts |= set_aside(f"sample {sample}", bad, strict=strict)
     for warning in facts["warnings"]:

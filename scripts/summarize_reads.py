@@ -94,9 +94,10 @@ def main(*, checks: list[tuple[Path, Path, Path]], table: Path, text: Path) -> N
         logger.warning("sample %s: %s", sample, "; ".join(warnings))
     rows = [row_of(*of_sample) for of_sample in facts]
     pd.DataFrame(rows).to_csv(table, sep="\t", index=False)
-    width = max(len(row["sample"]) for row in rows)
+    width = max((len(row["sample"]) for row in rows), default=0)
     lines = (f"{row['sample']:{width}}  {told(row)}\n" for row in rows)
-    text.write_text("".join(lines), encoding="utf-8")
+    told_all = "".join(lines) or "No sample has reads: all enter with counts.\n"
+    text.write_text(told_all, encoding="utf-8")
 
 
 if "snakemake" in globals():

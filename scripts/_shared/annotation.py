@@ -1,5 +1,6 @@
 """Genes and transcripts of a GTF file, read by their exons."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -10,6 +11,7 @@ from _shared.logs import UserError
 # what GENCODE appends to the genes of the pseudoautosomal region of chromosome Y
 PAR_Y = "_PAR_Y"
 READTHROUGH = b'tag "readthrough_transcript"'
+TRANSCRIPT_ID = re.compile(rb'(?<=[ ;\t])transcript_id "[^"]*"')
 
 
 @dataclass(slots=True)
@@ -90,10 +92,11 @@ def read_genes(gtf: Iterable[bytes], *, source: Path) -> dict[str, Gene]:
     Raises
     ------
     UserError
-        If the file is no GTF, has no exon lines, or an exon has no `gene_id`.
+        If the file is no GTF, has no exon lines, or an exon has no `gene_id` or ends
+        before it starts.
     """
     genes: dict[str, Gene] = {}
-    transcripts: dict[tuple[str, bytes], Transcript] = {}
+    transcripts: dict[tuple[str, str, bytes], Transcript] = {}
     # RefSeq gives the biotype in the lines of genes alone
     of_gene_lines: dict[str, tuple[str, str]] = {}
     for number, line in enumerate(gtf, start=1):
@@ -114,9 +117,12 @@ def read_genes(gtf: Iterable[bytes], *, source: Path) -> dict[str, Gene]:
         if not gene_id:
             is_gff = b"=" in text and b'"' not in text
             remedy = "it looks like GFF3; convert it to GTF" if is_gff else "add it"
+            if b"gene_id " in text:
+                remedy = 'write it as GTF does: gene_id "NAME";'
             raise UserError(f"{source} row {number}: exon without gene_id; {remedy}.")
         # genes without transcripts have their exons in one
-        key = (attribute(text, b'transcript_id "') or gene_id, fields[0])
+        transcript_id = attribute(text, b'transcript_id "') or gene_id
+        key = (transcript_id, gene_id, fields[0])
         transcript = transcripts.get(key)
         if transcript is None:
             gene = genes.get(gene_id)
@@ -129,7 +135,7 @@ def read_genes(gtf: Iterable[bytes], *, source: Path) -> dict[str, Gene]:
                     _biotype(text, b"gene") or biotype,
                 )
             transcript = transcripts[key] = Transcript(
-                key[0],
+                transcript_id,
                 gene_id,
                 fields[0].decode(),
                 fields[6] != b"-",
@@ -139,12 +145,18 @@ def read_genes(gtf: Iterable[bytes], *, source: Path) -> dict[str, Gene]:
             gene.transcripts.append(transcript)
             gene.contigs.add(transcript.contig)
         try:
-            transcript.exons.append((int(fields[3]), int(fields[4])))
+            start, end = int(fields[3]), int(fields[4])
         except ValueError:
             raise UserError(
                 f"{source} row {number}: start and end of an exon are whole numbers, "
                 f"not '{fields[3].decode()}' and '{fields[4].decode()}'."
             ) from None
+        if not 1 <= start <= end:
+            raise UserError(
+                f"{source} row {number}: an exon from {start} to {end}, with which "
+                "STAR miscounts other genes, too; mend or remove the line."
+            )
+        transcript.exons.append((start, end))
     if not genes:
         raise UserError(
             f"{source}: no exon lines; STAR counts genes by exons, so a GTF with "
@@ -170,10 +182,46 @@ def wanted_transcripts(gene: Gene, *, biotypes: set[str], is_typed: bool) -> lis
     ]
 
 
+def shared_transcripts(genes: Iterable[Gene]) -> set[str]:
+    """Return the transcript ids that several genes have.
+
+    Older GTFs of NCBI call all that they have no name for `unknown_transcript_1`.
+    """
+    owners: dict[str, str] = {}
+    return {
+        transcript.transcript_id
+        for gene in genes
+        for transcript in gene.transcripts
+        if owners.setdefault(transcript.transcript_id, gene.gene_id) != gene.gene_id
+    }
+
+
+def with_own_transcript(line: bytes, *, gene_id: str, shared: set[str]) -> bytes:
+    """Return an exon line with a transcript id that no other gene has.
+
+    STAR takes the exons of one id for one transcript of one gene, and the next word for
+    an id that is empty.
+    """
+    name = attribute(line, b'transcript_id "')
+    if name and name not in shared:
+        return line
+    own = b'transcript_id "%b"' % ".".join(filter(None, (name, gene_id))).encode()
+    if TRANSCRIPT_ID.search(line):
+        return TRANSCRIPT_ID.sub(lambda _: own, line, count=1)
+    return line.rstrip(b"; \r\n") + b"; " + own + b";\n"
+
+
 def lines_of(
-    gtf: Iterable[bytes], *, genes: set[str], contigs: Iterable[str]
+    gtf: Iterable[bytes],
+    *,
+    genes: set[str],
+    contigs: Iterable[str],
+    shared: set[str],
 ) -> Iterable[bytes]:
-    """Return the lines of these genes on these contigs, and the comments."""
+    """Return the lines of these genes on these contigs, and the comments.
+
+    `shared` are the transcript ids of several genes, which each gene gets its own of.
+    """
     wanted = {name.encode() for name in contigs}
     for line in gtf:
         if line.startswith(b"#"):
@@ -182,5 +230,9 @@ def lines_of(
         fields = line.split(b"\t", 8)
         if len(fields) < 9 or fields[0] not in wanted:
             continue
-        if attribute(fields[8], b'gene_id "') in genes:
-            yield line
+        gene_id = attribute(fields[8], b'gene_id "')
+        if gene_id not in genes:
+            continue
+        if fields[2] == b"exon":
+            line = with_own_transcript(line, gene_id=gene_id, shared=shared)
+        yield line

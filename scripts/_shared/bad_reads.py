@@ -1,8 +1,13 @@
 """What is wrong with a sample's reads, told so that its owner can mend it."""
 
 import logging
+from pathlib import Path
 
 from _shared.logs import UserError
+
+COPY_AGAIN = "Compare its checksum with the sequencing centre's and copy it again."
+# Phred+33 ends at 74 on most machines; Phred+64 starts at 59 (Solexa) and passes 80
+OLD_QUALITY = (59, 80)
 
 
 class BadReadsError(Exception):
@@ -15,6 +20,16 @@ class BadReadsError(Exception):
         super().__init__(reason)
         self.hint = hint
         self.stage = stage
+
+
+def refuse_old_qualities(file: Path | str, *, lowest: int, highest: int) -> None:
+    """Raise `BadReadsError` if qualities of this range are in Phred+64."""
+    if lowest >= OLD_QUALITY[0] and highest > OLD_QUALITY[1]:
+        raise BadReadsError(
+            f"{file} has qualities as Phred+64 (characters {chr(lowest)} to "
+            f"{chr(highest)}), not Phred+33",
+            "Convert them, for example with seqkit convert.",
+        )
 
 
 def set_aside(what: str, bad: BadReadsError, *, strict: bool) -> dict[str, str | bool]:

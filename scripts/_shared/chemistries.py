@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 READ_START, ADAPTER_START, ADAPTER_END = 0, 2, 3
+# STAR loses barcode reads that are too short without a word; so many are let pass,
+# or half of them where the place of the barcode, and so the length, varies
+FEW_SHORT, MANY_SHORT = 0.01, 0.5
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ def barcode_read_length(chemistry: dict) -> int:
     return max((span.ends(start, length)[1] for span in spans if span), default=0)
 
 
+def most_short(chemistry: dict) -> float:
+    """Return the share of the barcode reads that may be too short."""
+    return MANY_SHORT if len(adapter_starts(chemistry)) > 1 else FEW_SHORT
+
+
 def same_reads(chemistries: dict) -> dict[str, list[str]]:
     """Return every chemistry with those whose reads look the same, in file order.
 
@@ -98,9 +106,7 @@ def same_reads(chemistries: dict) -> dict[str, list[str]]:
 
 
 def star_params(chemistry: dict, whitelists: list[Path], strand: str) -> str:
-    """Return the geometry as lines of a file for STAR's `--parametersFiles`.
-
-    What stands here must not be given on the command line too, where it would win.
+    """Return the geometry as STAR's options, one a line; quoted where blanks are in it.
 
     Parameters
     ----------
@@ -113,7 +119,8 @@ def star_params(chemistry: dict, whitelists: list[Path], strand: str) -> str:
     """
     params = {**chemistry["solo"], "soloStrand": strand}
     if params["soloType"] != "SmartSeq":
-        params["soloCBwhitelist"] = whitelists or "None"
+        paths = [f'"{path}"' if " " in str(path) else path for path in whitelists]
+        params["soloCBwhitelist"] = paths or "None"
         # the barcode read may be longer than barcode and UMI; its length was checked
         params["soloBarcodeReadLength"] = 0
     return "".join(

@@ -9,6 +9,8 @@ from _shared.logs import UserError
 
 # how the first chromosome is called: a prefix before one of these names a species
 FIRST_CHROMOSOMES = ("chr1", "1", "chr2L", "2L", "chrI", "I")
+# but not these, as assemblers number what they have put together
+PIECES = ("scaffold", "contig", "chromosome", "chr", "lg", "group", "unitig", "super")
 # genes that end behind their contig's end, in percent: more are another assembly
 MOST_BEYOND_END = 1
 
@@ -82,7 +84,8 @@ def find_species(contigs: Iterable[str]) -> dict[str, str]:
     prefixes = {}
     for contig in contigs:
         match = re.fullmatch(r"(\w+?)(_+)(\w+)", contig)
-        if match and match[3] in FIRST_CHROMOSOMES:
+        is_first = match and match[3] in FIRST_CHROMOSOMES
+        if is_first and match[1].lower() not in PIECES:
             prefixes[match[1]] = match[1] + match[2]
     return prefixes if len(prefixes) > 1 else {}
 

@@ -96,6 +96,8 @@ def choose(
     if named and (best is None or not _looks(best, named, chemistries)):
         # structure needs many reads to show, so that its absence says little
         if best is None and own and own.by == "structure":
+            if any(map(dark_base, own.streams)):
+                raise no_match(lane, evidence, chemistries=chemistries, lists=lists)
             return own
         raise _disagreement(lane, named, own, best, chemistries=chemistries)
     if best is None:

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import http.client
 import logging
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -170,28 +169,20 @@ class Part:
             raise ConnectionError(f"broken off after {self.size} of {end} bytes")
 
 
-def check_room(folder: Path, *, needed: int) -> None:
-    """Raise `UserError` if the disk of `folder` has fewer than `needed` bytes left."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"{folder}: {needed / 1e9:.3g} GB are to be fetched, and the disk has "
-            f"{free / 1e9:.3g} GB left; make room or run in a folder on another disk."
-        )
-
-
 def download(urls: list[str], target: Path, *, sums: dict[str, str]) -> dict:
     """Fetch a file; nothing stands under `target` before its checksums are right.
 
     Until then it is `<target>.part`, from which a later call goes on. A file that is
-    there from a former call is checked, and fetched again only if it is another one.
+    there from a former call is checked, and fetched again only if it is another one;
+    without checksums to tell, what is there is continued, or fetched again if whole.
 
     Parameters
     ----------
     urls
         Addresses of the same file, tried in turn.
     sums
-        Checksums that it must have: `md5`, `sha256` or both, hexadecimal.
+        Checksums that it must have: `md5`, `sha256` or both, hexadecimal; none for a
+        file that the caller checks.
 
     Returns
     -------
@@ -227,7 +218,7 @@ def download(urls: list[str], target: Path, *, sums: dict[str, str]) -> dict:
 
     # what another file has left is seen at the end: then once more from the start
     resumed = part.size > 0
-    if not resumed or part.differs(sums):
+    if not resumed or not sums or part.differs(sums):
         with_patience(attempt, urls=urls, progress=lambda: part.size)
     if resumed and part.differs(sums):
         part.restart()

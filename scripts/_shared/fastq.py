@@ -11,7 +11,7 @@ from isal import isal_zlib
 from isal.igzip_lib import IsalError
 from xopen import xopen
 
-from _shared.bad_reads import BadReadsError
+from _shared.bad_reads import COPY_AGAIN, BadReadsError
 
 # larger blocks fall out of the processor's cache
 BLOCK = 1 << 18
@@ -30,7 +30,6 @@ IS_BEFORE_MATE = np.isin(np.arange(256), [*b"-./:_"])
 LINE_END, BLANK, AT, PLUS, LAST_LETTER = b"\n @+~"
 # what a damaged file raises; isal's own error is no OSError
 DAMAGED = (OSError, EOFError, IsalError, ValueError)
-COPY_AGAIN = "Compare its checksum with the sequencing centre's and copy it again."
 
 
 @dataclass(kw_only=True)

@@ -42,6 +42,9 @@ def cut_short(index: Path) -> str:
     STAR ends without an error when the disk is full.
     """
     parameters = genome_parameters(index)
+    needed = {"genomeSAindexNbases", "GstrandBit", "genomeFileSizes"}
+    if missing := needed - parameters.keys():
+        return f"genomeParameters.txt lacks {', '.join(sorted(missing))}"
     bases = int(parameters["genomeSAindexNbases"])
     prefixes, bits = (4 ** (bases + 1) - 4) // 3, int(parameters["GstrandBit"]) + 3
     genome, suffixes = map(int, parameters["genomeFileSizes"].split())

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pysam
 
-from _shared.bad_reads import BadReadsError
+from _shared.bad_reads import COPY_AGAIN, BadReadsError, refuse_old_qualities
 from _shared.barcodes import DIGITS
 
 BLOCK = 1 << 16
@@ -17,12 +17,11 @@ BLOCK = 1 << 16
 WIDTH = 128
 # reads that stand for the content of a file
 N_FINGERPRINTED = 1000
+# a block of a BAM takes about this part of its text
+BAM_RATIO = 4
 # reads of one fragment in one file, at most
 MOST_MATES = 4
 FEWEST_FRAGMENTS = 10
-# Phred+33 ends at 74 on most machines; Phred+64 starts at 59 (Solexa) and passes 80
-OLD_QUALITY = (59, 80)
-COPY_AGAIN = "Compare its checksum with the sequencing centre's and copy it again."
 DAMAGED = (OSError, EOFError, zlib.error, ValueError)
 
 
@@ -127,12 +126,7 @@ def _check_qualities(file: Path, qualities: list[bytes]) -> None:
     if not len(letters):
         return
     lowest, highest = int(letters.min()), int(letters.max())
-    if lowest >= OLD_QUALITY[0] and highest > OLD_QUALITY[1]:
-        raise BadReadsError(
-            f"{file} has qualities as Phred+64 (characters {chr(lowest)} to "
-            f"{chr(highest)}), not Phred+33",
-            "Convert them, for example with seqkit convert.",
-        )
+    refuse_old_qualities(file, lowest=lowest, highest=highest)
     if lowest < ord("!") or highest > ord("~"):
         raise BadReadsError(
             f"{file} is damaged: it has qualities that are no printable characters",
@@ -226,16 +220,21 @@ def read_bam_head(file: Path, n_reads: int) -> tuple[Head, list[int]]:
         If the file is no BAM, damaged, or has no such tags.
     """
     joined, names, cdna = [], [], []
+    share = 1.0
     try:
         with pysam.AlignmentFile(file, "rb", check_sq=False) as reads:
             for read in reads:
-                if read.is_secondary or read.is_supplementary:
+                # of mates the first is the barcode read
+                if read.is_secondary or read.is_supplementary or read.is_read1:
                     continue
                 if read.has_tag("CR") and read.has_tag("UR"):
                     joined.append((read.get_tag("CR") + read.get_tag("UR")).encode())
                     names.append((read.query_name or "").encode())
                 cdna.append(read.query_length)
                 if len(cdna) >= n_reads:
+                    # a compressed block, and a place in its text
+                    block, place = divmod(reads.tell(), 1 << 16)
+                    share = min(1.0, (block + place / BAM_RATIO) / file.stat().st_size)
                     break
     except (*DAMAGED, NotImplementedError) as error:
         said = " ".join(str(error).split()).rstrip(".")
@@ -259,9 +258,6 @@ def read_bam_head(file: Path, n_reads: int) -> tuple[Head, list[int]]:
     content = hashlib.blake2b(b"\n".join(joined[:N_FINGERPRINTED]), digest_size=16)
     return Head(
         streams=[stream],
-        # about 60 bytes of a read's two FASTQ files, and of its record
-        n_estimated=len(cdna)
-        if len(cdna) < n_reads
-        else max(len(cdna), file.stat().st_size // 60),
+        n_estimated=round(len(cdna) / share),
         fingerprint=content.hexdigest(),
     ), cdna

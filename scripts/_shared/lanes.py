@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from _shared.bad_reads import BadReadsError
-from _shared.chemistries import adapter_starts, barcode_read_length
+from _shared.chemistries import barcode_read_length, most_short
 from _shared.detection import Evidence, by_tag
 from _shared.heads import (
     Head,
@@ -25,8 +25,6 @@ SHORTEST_CDNA = 25
 LONGEST_INDEX = 12
 # letters that name a cell of a plate in place of a barcode
 CODE_START, CODE_LETTERS = "ACGTACGTAC", 10
-# of the reads of a barcode with adapter, this share may be too short
-FEW_SHORT = 0.5
 GET_TECHNICAL = (
     "Public archives often keep the cDNA read alone: get the run with its technical "
     "reads (fasterq-dump --include-technical --split-files, or the submitter's own "
@@ -205,15 +203,14 @@ def find_cdna(lane: Lane, used: tuple[Stream, ...]) -> Stream:
 
 
 def check_barcode_lengths(way: tuple[Stream, ...], name: str, chemistry: dict) -> None:
-    """Raise `BadReadsError` if barcode reads lack bases of barcode or UMI."""
+    """Raise `BadReadsError` if many barcode reads lack bases of barcode or UMI."""
     if len(way) > 1:
         needs = [piece["start"] + piece["length"] for piece in chemistry["pieces"]]
     else:
         needs = [barcode_read_length(chemistry)]
-    allowed = FEW_SHORT if len(adapter_starts(chemistry)) > 1 else 0
     for stream, needed in zip(way, needs, strict=True):
         short = int((stream.lengths < needed).sum())
-        if short > allowed * len(stream.lengths):
+        if short > most_short(chemistry) * len(stream.lengths):
             raise BadReadsError(
                 f"{short} of {len(stream.lengths)} barcode reads of {stream.file} are "
                 f"shorter than the {needed} nt that chemistry {name} needs "

@@ -5,6 +5,8 @@ sjdbBuildIndex.cpp), checked against STAR 2.7.10b in tests/unit/test_predictions
 """
 
 import math
+from collections.abc import Iterable
+from pathlib import Path
 
 # bases per byte of a gzipped FASTA: 3.4 to 3.7 in human and mouse assemblies
 GZIP_FASTA = 4
@@ -21,6 +23,9 @@ PER_THREAD = 150_000_000
 BYTES_PER_COUNTED_READ = 40
 # a gzipped read pair on disk, measured on 10x data
 BYTES_PER_READ_PAIR = 60
+# and one that is not: names, bases and qualities of 28 and 91 nt
+PLAIN_BYTES_PER_READ_PAIR = 340
+PLAIN = (".fastq", ".fq")
 # barcode list of 6.8 million and the counting itself: 575 MB measured
 COUNTING = 1_000_000_000
 # on disk while STARsolo counts: a read in the file of a feature with its matrix, the
@@ -138,9 +143,22 @@ def sparsity_for(
     return None
 
 
-def likely_reads(n_bytes: int) -> int:
-    """Return about how many read pairs gzipped files of this size hold."""
-    return n_bytes // BYTES_PER_READ_PAIR
+def likely_reads(files: Iterable[Path]) -> int:
+    """Return about how many read pairs files, or folders of them, hold.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is not there yet.
+    """
+    n_reads = 0.0
+    for file in files:
+        parts = file.rglob("*") if file.is_dir() else [file]
+        for part in parts:
+            is_plain = part.suffix in PLAIN
+            size = PLAIN_BYTES_PER_READ_PAIR if is_plain else BYTES_PER_READ_PAIR
+            n_reads += part.stat().st_size / size
+    return int(n_reads)
 
 
 def star_memory(*, index_bytes: int, n_reads: int, threads: int) -> int:

@@ -25,16 +25,16 @@ def call_species(
     cells
         Counts (cells x genes).
     species
-        Species of every gene; None: there is one, and the table is empty.
+        Species of every gene; None or of one name: the table is empty.
 
     Returns
     -------
     DataFrame
         `share` is that of the first species in the counts of both.
     """
-    if species is None or not cells.shape[0]:
+    names = [] if species is None else species.unique()
+    if len(names) < 2 or not cells.shape[0]:
         return pd.DataFrame(columns=COLUMNS)
-    names = species.unique()
     counts = np.column_stack(
         [
             np.asarray(cells[:, (species == name).to_numpy()].sum(axis=1)).ravel()

@@ -14,11 +14,22 @@ LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 class StarError(Exception):
-    """STAR gave up: why, in one line, and whether it was killed."""
+    """STAR gave up: why, in one line, and its exit code."""
 
-    def __init__(self, reason: str, *, killed: bool) -> None:
+    def __init__(self, reason: str, *, code: int) -> None:
         super().__init__(reason)
-        self.killed = killed
+        self.code = code
+
+    @property
+    def killed(self) -> bool:
+        """Whether it was ended from outside."""
+        return self.code in KILLED
+
+    def remedy(self, rule: str) -> str:
+        """Return what to do about it, where it is a rule's own STAR."""
+        if self.killed:
+            return f"ask for more (--set-resources {rule}:mem_mb=...)"
+        return "the log of the rule has the whole of it"
 
 
 def reason_of(errors: str) -> str:
@@ -53,9 +64,9 @@ def run_star(options: dict[str, object], *, scratch: Path) -> None:
     )
     sys.stderr.write(done.stderr)
     if done.returncode in KILLED:
-        raise StarError("STAR was killed, most likely for memory", killed=True)
+        raise StarError("STAR was killed, most likely for memory", code=done.returncode)
     if done.returncode:
         raise StarError(
             f"STAR ended with code {done.returncode}: {reason_of(done.stderr)}",
-            killed=False,
+            code=done.returncode,
         )

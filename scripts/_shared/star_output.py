@@ -113,6 +113,12 @@ def picked_lines(text: bytes, rows: np.ndarray) -> list[bytes]:
     ]
 
 
+def with_names(table: bytes, names: dict[bytes, bytes]) -> bytes:
+    """Return a table with names in place of the barcodes in its first column."""
+    rows = (line.partition(b"\t") for line in table.splitlines(keepends=True))
+    return b"".join(names.get(first, first) + tab + rest for first, tab, rest in rows)
+
+
 def write_gzipped(path: Path, text: bytes) -> None:
     """Write a gzipped file at the quickest level."""
     with xopen(path, "wb", compresslevel=1, threads=0) as target:
@@ -122,7 +128,8 @@ def write_gzipped(path: Path, text: bytes) -> None:
 def pack_raw(raw: Path, *, names: dict[bytes, bytes]) -> None:
     """Gzip STAR's raw matrices of a feature, without the barcodes that have no count.
 
-    `names` holds the cells' names by barcode, where a plate has such.
+    `names` holds the cells' names by barcode, where a plate has such; the table of
+    reads per barcode gets them too.
     """
     matrices = {path: read_star_matrix(path) for path in sorted(raw.glob("*.mtx"))}
     has_count = np.zeros(next(iter(matrices.values())).shape[1], dtype=bool)
@@ -140,6 +147,9 @@ def pack_raw(raw: Path, *, names: dict[bytes, bytes]) -> None:
         with xopen(f"{path}.gz", "wb", compresslevel=1, threads=0) as target:
             mmwrite(target, packed, symmetry="general")
         path.unlink()
+    per_barcode = raw.parent / "CellReads.stats"
+    if names and per_barcode.exists():
+        per_barcode.write_bytes(with_names(per_barcode.read_bytes(), names))
     barcodes = picked_lines((raw / "barcodes.tsv").read_bytes(), kept)
     named = b"".join(names.get(barcode, barcode) + b"\n" for barcode in barcodes)
     write_gzipped(raw / "barcodes.tsv.gz", named)

@@ -94,6 +94,13 @@ def test_genes_that_star_would_drop_are_not_in_the_table(check):
         (FASTA, ">chr1\nACGT\n", "g.gtf: is a FASTA file, not a GTF"),
         (FASTA, "@read\nACGT\n", "g.gtf: is a FASTQ file, not a GTF"),
         (FASTA, exon("A", start="one"), "row 1: start and end .* not 'one' and '2'"),
+        (
+            FASTA,
+            exon("A", start=4),
+            "row 1: an exon from 4 to 2, with which ",
+        ),
+        (FASTA, exon("A", start=0), "row 1: an exon from 0 to 2"),
+        (FASTA, exon("A").replace('"', ""), 'write it as GTF does: gene_id "NAME"'),
         (exon("A"), exon("A"), "g.fa.gz: is a GTF or GFF file"),
         ("@read\nACGT\n", exon("A"), "g.fa.gz: is a FASTQ file"),
         ("ACGT\n", exon("A"), "does not begin with '>'"),
@@ -124,12 +131,18 @@ def test_too_few_genes_on_contigs_is_an_error_and_some_a_warning(check):
         check(gtf, min_percent_genes_on_contigs=70)
 
 
+def garbled(data: bytes) -> bytes:
+    """Make the first block of a gzipped file one of a kind that does not exist."""
+    return data[:10] + b"\xff" + data[11:]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-12], garbled])
 @pytest.mark.parametrize("name", ["g.fa.gz", "g.gtf.gz"])
-def test_a_truncated_file_is_named(tmp_path, name):
+def test_a_damaged_file_is_named(tmp_path, name, damage):
     texts = {"g.fa.gz": b">chr1\n" + b"ACGT" * 1000, "g.gtf.gz": exon("A").encode()}
     for file, text in texts.items():
         data = gzip.compress(text)
-        (tmp_path / file).write_bytes(data[:-12] if file == name else data)
+        (tmp_path / file).write_bytes(damage(data) if file == name else data)
     with pytest.raises(UserError, match=rf"/{name}: cannot be read .* fetch the file"):
         main(
             fasta=tmp_path / "g.fa.gz",
@@ -137,6 +150,41 @@ def test_a_truncated_file_is_named(tmp_path, name):
             outputs={key: tmp_path / file for key, file in OUTPUTS.items()},
             settings=DEFAULTS,
         )
+
+
+@pytest.mark.parametrize("output", ["gene_ends.fa", "genes.gtf"])
+def test_a_full_disk_is_no_fault_of_the_files(check, tmp_path, output):
+    (tmp_path / output).symlink_to("/dev/full")
+    with pytest.raises(
+        UserError, match=r"disk of results/reference is full; make room"
+    ):
+        check(exon("A", end=4))
+
+
+def test_a_transcript_id_of_several_genes_becomes_one_of_each(check):
+    # as in older GTFs of NCBI: STAR takes the exons of an id for those of one gene
+    shared = {"transcript": "unknown_transcript_1"}
+    gtf = exon("A", **shared) + exon("B", strand="-", **shared) + exon("C")
+    facts, genes, folder = check(gtf)
+    assert list(genes.index) == ["A", "B", "C"]
+    own = gtf.replace('1"; \n', '1";\n')
+    for gene in "AB":
+        own = own.replace('unknown_transcript_1"', f'unknown_transcript_1.{gene}"', 1)
+    assert (folder / "genes.gtf").read_text() == own
+    assert facts["n_shared_transcripts"] == 1
+    assert any(
+        "1 transcript ids stand in several genes" in w for w in facts["warnings"]
+    )
+
+
+@pytest.mark.parametrize("given", ['transcript_id ""; ', ""])
+def test_a_gene_without_transcripts_gets_one(check, given):
+    line = f'chr1\tx\texon\t1\t2\t.\t+\t.\tgene_id "A"; {given}gene_name "a";\n'
+    _, _, folder = check(line)
+    written = (folder / "genes.gtf").read_text()
+    assert written.count("transcript_id") == 1
+    assert attribute(written.encode(), b'transcript_id "') == "A"
+    assert attribute(written.encode(), b'gene_name "') == "a"
 
 
 def test_genes_are_kept_as_in_the_references_of_cell_ranger(check):
@@ -238,6 +286,7 @@ def test_species_may_be_named(check):
         ["NC_000001.11", "NT_187361.1", "NW_003315947.1"],
         ["chr1", "chr1_KI270706v1_random", "chrUn_KI270302v1"],
         ["GRCh38_chr1", "GRCh38_chr2"],
+        ["Chromosome_1", "contig_1", "scaffold_1"],
     ],
 )
 def test_the_contigs_of_one_species_are_not_taken_for_two(contigs):

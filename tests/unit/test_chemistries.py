@@ -1,6 +1,7 @@
 """The registry is whole, and STAR is told what it says."""
 
 import hashlib
+import shlex
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,11 @@ def test_one_barcode_from_a_list():
         "soloCBwhitelist": "a.txt",
         "soloBarcodeReadLength": "0",
     }
+
+
+def test_a_path_with_a_blank_is_one_value():
+    text = lines("splitseq", ["my lists/a", "b"])["soloCBwhitelist"]
+    assert shlex.split(text) == ["my lists/a", "b"]
 
 
 def test_barcodes_in_parts_have_a_list_each():

@@ -254,6 +254,24 @@ def test_what_shares_nothing_is_refused(tmp_path, counts):
         main(**arguments | {"theirs": tmp_path / "runs"})
 
 
+def test_a_sample_that_was_set_aside_is_told_as_such(tmp_path, counts):
+    arguments = write_ours(tmp_path, counts, n_called=0)
+    write_theirs(tmp_path / "outs", counts)
+    raw = arguments["solo"] / FEATURE / "raw"
+    io.mmwrite(raw / "matrix.mtx", sparse.coo_matrix((N_GENES, 0), dtype=int))
+    (raw / "barcodes.tsv").write_text("")
+    with pytest.raises(UserError, match="the sample has no counts, as when its reads"):
+        main(**arguments)
+
+
+def test_a_cell_may_be_called_na(tmp_path, counts):
+    arguments = write_ours(tmp_path, counts)
+    write_theirs(tmp_path / "outs", counts)
+    for file in (arguments["called"], *tmp_path.rglob("barcodes.tsv")):
+        file.write_text(file.read_text().replace(BARCODES[0], "NA"))
+    assert compared(arguments)[0]["cells"]["jaccard"] == 1
+
+
 def test_counts_are_compared_entry_by_entry():
     ours = sparse.csr_matrix([[1, 0, 30], [2, 0, 0]])
     theirs = sparse.csr_matrix([[1, 1, 20], [2, 0, 0]])
@@ -291,6 +309,11 @@ def test_the_summary_of_cellranger_multi_is_that_of_its_genes(tmp_path):
     )
     assert read_summary(tmp_path / "m.csv") == {"Cells": "500"}
     assert read_summary(tmp_path / "none.csv") == {}
+    (tmp_path / "m.csv").write_text("Cells,Reads\n")
+    assert read_summary(tmp_path / "m.csv") == {}
+    (tmp_path / "m.csv").write_text("")
+    with pytest.raises(UserError, match=r"m\.csv: cannot be read"):
+        read_summary(tmp_path / "m.csv")
 
 
 def test_a_method_without_cells_is_no_traceback(tmp_path, counts):

@@ -268,6 +268,14 @@ def test_a_raw_matrix_keeps_the_barcodes_with_counts_in_their_order(tmp_path):
     ]
 
 
+def test_reads_per_barcode_get_the_names_of_the_cells_too(tmp_path):
+    raw = write_raw(tmp_path / "raw", matrix=[(1, 4, 1)])
+    table = tmp_path / "CellReads.stats"
+    table.write_text("CB\tn\nCBnotInPasslist\t1\nGTT\t2\nAA\t3\n")
+    pack_raw(raw, names={b"GTT": b"well"})
+    assert table.read_text() == "CB\tn\nCBnotInPasslist\t1\nwell\t2\nAA\t3\n"
+
+
 def test_the_matrices_of_a_feature_keep_the_same_barcodes(tmp_path):
     raw = write_raw(
         tmp_path / "raw",

@@ -7,7 +7,7 @@ import pytest
 from archive import Archive
 
 from _shared import download as module
-from _shared.download import NotThereError, check_room, download, read_text
+from _shared.download import NotThereError, download, read_text
 from _shared.logs import UserError
 
 CONTENT = bytes(range(256)) * 5000
@@ -151,9 +151,3 @@ def test_a_full_disk_is_told(fetch, monkeypatch):
     )
     with pytest.raises(UserError, match=r"No space left on device.*make room"):
         fetch()
-
-
-def test_a_small_disk_is_told_before(tmp_path):
-    check_room(tmp_path, needed=1)
-    with pytest.raises(UserError, match=r"1e\+09 GB are to be fetched.* GB left"):
-        check_room(tmp_path, needed=10**18)

@@ -158,7 +158,9 @@ def test_a_wrong_checksum_is_an_error(fetch, archive):
 
 def test_a_disk_too_small_is_told_before_the_first_byte(fetch, archive):
     archive.say(fastq_bytes=f"{10**18};{10**18}")
-    with pytest.raises(UserError, match="GB are to be fetched"):
+    with pytest.raises(
+        UserError, match=r"what is to be fetched takes about .* MB of disk"
+    ):
         fetch()
     assert len(archive.requests) == 1
 
@@ -171,6 +173,14 @@ def test_an_unknown_run_is_set_aside(fetch, archive, status):
     assert (facts["ok"], facts["stage"], facts["files"]) == (False, "fetch_reads", [])
     assert "knows no run SRR0000002" in facts["reason"]
     assert "column accession" in facts["hint"]
+
+
+def test_a_file_that_is_listed_and_not_there_sets_the_run_aside(fetch, archive):
+    del archive.files[f"/vol1/{PAIR[1]}"]
+    folder, facts = fetch()
+    assert facts["ok"] is False
+    assert f"{PAIR[1]}: the server says HTTP 404" in facts["reason"]
+    assert names_in(folder) == ["fetched.json"]
 
 
 def test_strict_turns_an_unknown_run_into_an_error(fetch):

@@ -51,11 +51,23 @@ def test_another_list_under_the_address_is_refused(fetch, content):
     assert list(fetch.folder.iterdir()) == []
 
 
-def test_a_damaged_list_is_refused(fetch):
-    fetch.archive.files["/list.gz"] = gzip.compress(LIST)[:-3]
+CUT = gzip.compress(LIST)[:-3]
+# the first block is of a kind that does not exist
+GARBLED = CUT[:10] + b"\xff" + CUT[11:]
+
+
+@pytest.mark.parametrize("content", [CUT, GARBLED], ids=["cut", "garbled"])
+def test_a_damaged_list_is_refused(fetch, content):
+    fetch.archive.files["/list.gz"] = content
     with pytest.raises(UserError, match="the file is damaged"):
         fetch(RIGHT)
     assert list(fetch.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("n_left", [4, len(LIST)])
+def test_what_a_failed_attempt_left_is_continued(fetch, n_left):
+    (fetch.folder / "list.part").write_bytes(LIST[:n_left])
+    assert fetch(RIGHT) == LIST
 
 
 def test_a_list_that_is_gone_is_told(fetch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from _shared.given_index import cut_short
 from _shared.logs import UserError
 from index_genome import main, planned
 
@@ -155,6 +156,13 @@ def test_star_that_is_killed_is_told_as_want_of_memory(tmp_path, monkeypatch):
         run(tmp_path, tmp_path)
     left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
     assert left == {"bin"}
+
+
+@needs_star
+def test_parameters_that_a_full_disk_cut_are_told(built, tmp_path):
+    shutil.copytree(built / "star_index", tmp_path / "index")
+    (tmp_path / "index/genomeParameters.txt").write_text("")
+    assert cut_short(tmp_path / "index").startswith("genomeParameters.txt lacks Gstra")
 
 
 @needs_star

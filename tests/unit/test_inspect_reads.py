@@ -14,7 +14,7 @@ import yaml
 from _shared.barcodes import load_packed
 from _shared.chemistries import adapter_of, adapter_starts, barcode_spans, umi_span
 from _shared.detection import find_adapter, new_bits, structure
-from _shared.heads import mates_of, read_fastq_head, same_fragment
+from _shared.heads import mates_of, read_bam_head, read_fastq_head, same_fragment
 from _shared.lanes import group_files
 from _shared.logs import UserError
 from inspect_reads import main
@@ -331,22 +331,40 @@ def test_rows_of_one_cell_share_its_code(bench):
     assert first == third != second
 
 
-def test_a_10x_bam_is_told_by_its_tags(bench):
-    path = str(bench.folder / "x.bam")
+def write_bam(path, barcodes, cdna, *, flags=(4,)):
+    """Write a BAM with a record of every read for each flag."""
     header = {"HD": {"VN": "1.6"}, "SQ": [{"SN": "1", "LN": 1000}]}
     with pysam.AlignmentFile(path, "wb", header=header) as out:
-        for number, read in enumerate(library("10x_3p_v2")["barcode"]):
-            record = pysam.AlignedSegment()
-            record.query_name = f"r{number}"
-            record.query_sequence = "ACGT" * 20
-            record.flag = 4
-            record.set_tags([("CR", read[:16]), ("UR", read[16:])])
-            out.write(record)
+        for number, (barcode, read) in enumerate(zip(barcodes, cdna, strict=True)):
+            for flag in flags:
+                record = pysam.AlignedSegment()
+                record.query_name = f"r{number}"
+                # of mates the first is the barcode read
+                record.query_sequence = "ACGT" * 6 if flag & 64 else read
+                record.flag = flag
+                record.set_tags([("CR", barcode[:16]), ("UR", barcode[16:])])
+                out.write(record)
+
+
+@pytest.mark.parametrize("flags", [(4,), (77, 141)])
+def test_a_10x_bam_is_told_by_its_tags(bench, flags):
+    path = str(bench.folder / "x.bam")
+    barcodes = library("10x_3p_v2")["barcode"]
+    write_bam(path, barcodes, ["ACGT" * 20] * N_READS, flags=flags)
     facts = bench.inspect([path])
+    assert facts["n_sampled"] == facts["n_reads_estimated"] == N_READS
     assert facts["chemistry"] == "10x_3p_v2"
     (lane,) = facts["lanes"]
     assert (lane["bam"], lane["barcode"], lane["cdna"]) == (path, [], [])
     assert facts["read_lengths"] == {"barcode": [26, 26], "cdna": [80, 80]}
+
+
+def test_the_reads_of_a_bam_are_estimated_from_its_head(tmp_path):
+    n_reads = 20_000
+    write_bam(tmp_path / "x.bam", letters(n_reads, 26), letters(n_reads, 90))
+    head, lengths = read_bam_head(tmp_path / "x.bam", 5000)
+    assert len(lengths) == 5000
+    assert head.n_estimated == pytest.approx(n_reads, rel=0.05)
 
 
 def test_a_fetched_folder_is_parted_into_lanes(tmp_path):
@@ -488,6 +506,13 @@ def test_barcode_reads_that_are_too_short_are_told(bench):
     assert "shorter than the 28 nt that chemistry 10x_3p_v3 needs (26 to 26 nt)" in said
 
 
+def test_a_few_barcode_reads_may_be_too_short(bench):
+    cut = [
+        read[: 26 if number < 10 else 28] for number, read in enumerate(V3["barcode"])
+    ]
+    assert bench.inspect(bench.write(V3 | {"barcode": cut}))["ok"]
+
+
 @pytest.mark.parametrize("suffix", [".fastq", ".fastq.gz"])
 def test_a_copy_under_another_name_is_found(bench, suffix):
     first, second = bench.write(V3)
@@ -578,6 +603,12 @@ def test_a_plate_needs_a_cell_in_every_row(bench):
     assert "lane 2 names no cell" in refused(bench, *rows, cells=["A1", None])
 
 
+def test_cells_of_one_and_of_two_reads_are_told_apart(bench):
+    first, second = (bench.write(well) for well in plate("smartseq2", 2))
+    said = refused(bench, first, second[:1], cells=["A1", "A2"])
+    assert "lane 1 (A1) has 2 cDNA reads a fragment, lane 2 (A2) 1" in said
+
+
 def test_droplets_in_rows_of_cells_are_told(bench):
     said = refused(bench, bench.write(V3), cells=["A1"])
     assert "the rows name cells, but the reads of lane 1 are 10x_3p_v3" in said
@@ -610,6 +641,13 @@ def test_a_kit_without_list_can_be_named_where_reads_are_few(bench):
     assert facts["warnings"] == [
         "the reads are too few, or too varied, to confirm chemistry dropseq"
     ]
+
+
+@pytest.mark.parametrize("letter", ["N", "G"])
+def test_a_named_kit_without_list_needs_barcodes_too(bench, letter):
+    reads = library("dropseq")
+    files = bench.write(reads | {"barcode": [letter * 20] * N_READS})
+    assert "has no barcodes" in refused(bench, files, named="dropseq")
 
 
 # --- parts ----------------------------------------------------------------------------

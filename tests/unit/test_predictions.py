@@ -107,8 +107,15 @@ def test_the_disk_of_counting_grows_with_features_and_alignments():
     assert 351 < three < 400
 
 
-def test_reads_are_guessed_from_the_size_of_their_files():
-    assert likely_reads(600) == 10
+def test_reads_are_guessed_from_the_size_of_their_files(tmp_path):
+    zipped, plain = tmp_path / "a.fastq.gz", tmp_path / "a.fastq"
+    zipped.write_bytes(b"x" * 600)
+    plain.write_bytes(b"x" * 3400)
+    assert likely_reads([zipped]) == likely_reads([plain]) == 10
+    # what an accession was fetched into
+    assert likely_reads([tmp_path]) == 20
+    with pytest.raises(FileNotFoundError):
+        likely_reads([tmp_path / "later.fastq.gz"])
 
 
 def test_the_least_of_free_memory_and_control_groups_counts(tmp_path, monkeypatch):

@@ -81,9 +81,15 @@ def test_a_bad_list_is_refused_with_its_row(prepare, content, message):
         prepare(content)
 
 
-def test_a_damaged_list_is_refused(tmp_path):
+CUT = gzip.compress(b"ACGT\n" * 1000)[:-12]
+# the first block is of a kind that does not exist
+GARBLED = CUT[:10] + b"\xff" + CUT[11:]
+
+
+@pytest.mark.parametrize("content", [CUT, GARBLED], ids=["cut", "garbled"])
+def test_a_damaged_list_is_refused(tmp_path, content):
     source = tmp_path / "list.txt.gz"
-    source.write_bytes(gzip.compress(b"ACGT\n" * 1000)[:-12])
+    source.write_bytes(content)
     with pytest.raises(UserError, match=r"cannot be read .* fetch it again"):
         main(
             source=source,

@@ -1,5 +1,6 @@
 """The strand of reads, by STAR on the ends of a few genes made up for the purpose."""
 
+import errno
 import gzip
 import json
 import shutil
@@ -253,6 +254,46 @@ def test_reads_of_every_species_are_counted(probed):
     total = sum(found["species"].values())
     assert total == found["n_mapped"]
     assert found["species"]["mouse"] == pytest.approx(total / 4, rel=0.02)
+
+
+def own_star(folder, monkeypatch, script):
+    """Put a STAR that is a shell script first on PATH."""
+    star = folder / "bin/STAR"
+    star.parent.mkdir()
+    star.write_text(f"#!/bin/sh\n{script}\n")
+    star.chmod(0o755)
+    monkeypatch.setenv("PATH", str(star.parent), prepend=":")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("kill -9 $$", "sample s: STAR was killed, .* probe_strand:mem_mb"),
+        ("echo 'EXITING: no index' >&2; exit 105", "sample s: STAR ended .*no index; "),
+    ],
+)
+def test_what_is_no_fault_of_the_reads_fails(
+    probed, tmp_path, monkeypatch, script, said
+):
+    own_star(tmp_path, monkeypatch, script)
+    with pytest.raises(UserError, match=said):
+        probed("sense")
+
+
+def test_reads_that_star_cannot_use_set_the_sample_aside(probed, tmp_path, monkeypatch):
+    own_star(tmp_path, monkeypatch, "echo 'EXITING: short read' >&2; exit 104")
+    found, params = probed("sense")
+    assert "EXITING: short read" in found["reason"]
+    assert (found["ok"], params) == (False, "")
+
+
+def test_a_full_disk_is_no_fault_of_the_reads(probed, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("probe_strand.write_head", full)
+    with pytest.raises(UserError, match=r"No space left on device\); make room there"):
+        probed("sense")
 
 
 def test_a_file_that_breaks_under_the_hands_sets_the_sample_aside(probed, tmp_path):

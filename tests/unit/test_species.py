@@ -47,6 +47,11 @@ def test_with_one_species_alone_pairs_cannot_be_seen():
     assert found == {"n_cells": {"human": 20}, "multiplet_rate": None}
 
 
+def test_a_reference_of_one_named_species_has_nothing_to_call():
+    counts, barcodes = mixture(3, 0, 0)
+    assert call_species(counts, barcodes, pd.Series(["human"] * 5)).empty
+
+
 @pytest.mark.parametrize("n_cells", [0, 1])
 def test_no_species_or_no_cells_are_an_empty_table(n_cells):
     counts = sparse.csr_matrix((n_cells, 5), dtype=int)

@@ -71,6 +71,11 @@ def test_the_table_has_a_row_per_sample(tmp_path):
     assert lines[0].startswith("a          10x_5p_v2; ")
 
 
+def test_no_sample_with_reads_is_said(tmp_path):
+    main(checks=[], table=tmp_path / "t.tsv", text=tmp_path / "t.txt")
+    assert (tmp_path / "t.txt").read_text().startswith("No sample has reads")
+
+
 def test_the_same_reads_in_two_samples_are_told_of_both():
     found = same_in_others(
         [
