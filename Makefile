@@ -10,7 +10,7 @@ SHELL := /bin/bash
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test test-unit test-real test-faults test-chemistries lint format bench bench-reads lock clean
+.PHONY: help setup setup-tests demo test test-unit test-real test-faults test-chemistries lint format bench bench-reads bench-clusters bench-doublets lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -74,6 +74,12 @@ bench: demo ## run the demo, print what each rule cost, and ratios to plain refe
 bench-reads: setup ## time reads and count on 5 M simulated reads beside STAR alone (half an hour)
 	@[ -e bench/truth/parameters.json ] || python tests/demo/simulate.py bench --size bench
 	@python tests/benchmarks/reads.py bench --cores $(CORES)
+
+bench-clusters: setup ## time counts to clusters beside scanpy's tutorial: make bench-clusters CELLS=100000
+	@python tests/benchmarks/clusters.py bench/clusters --cells $(or $(CELLS),100000) --cores $(CORES)
+
+bench-doublets: setup ## how well doublets are found beside plain Scrublet (minutes)
+	@OMP_NUM_THREADS=1 python tests/benchmarks/doublets.py
 
 lock: ## write the locks anew from the .in files: make lock [UPGRADE=1]
 	@envs/setup.sh --lock $(if $(UPGRADE),--upgrade)

@@ -13,13 +13,13 @@ rule find_markers:
         "benchmarks/find_markers.tsv"
     conda:
         "../envs/analysis.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=scaled_mem(floor_mb=1500, factor=5),
+        mem_mb=scaled_mem(floor_mb=2000, factor=1),
         runtime="2h",
     params:
         settings=config["find_markers"],
-        shared=shared_digest("rank_test.py"),
+        shared=shared_digest("rank_test.py", "streams.py"),
     script:
         "../scripts/find_markers.py"
 
@@ -40,10 +40,10 @@ rule annotate_clusters:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(floor_mb=1500, factor=3),
+        mem_mb=scaled_mem(floor_mb=1000, factor=1),
         runtime="1h",
     params:
         settings=config["annotate_clusters"],
-        shared=shared_digest("marker_table.py"),
+        shared=shared_digest("marker_table.py", "streams.py"),
     script:
         "../scripts/annotate_clusters.py"

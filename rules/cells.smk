@@ -25,6 +25,59 @@ rule load_cells:
         "../scripts/load_cells.py"
 
 
+rule run_cellbender:
+    """Take ambient RNA away with CellBender, where the config asks for it."""
+    input:
+        unpack(counts_of),
+        calling="results/count/{sample}/calling.json",
+    output:
+        counts="results/cells/{sample}/cellbender.h5",
+    log:
+        "logs/run_cellbender/{sample}.log",
+    benchmark:
+        "benchmarks/run_cellbender/{sample}.tsv"
+    conda:
+        "../envs/cellbender.yaml"
+    threads: 16
+    resources:
+        mem_mb=scaled_mem(16000, 60),
+        runtime="1d",
+    params:
+        droplets=raw_matrix,
+        settings=config["run_cellbender"],
+    script:
+        "../scripts/run_cellbender.py"
+
+
+rule correct_ambient:
+    """Estimate the ambient RNA of a sample, and its cells' counts without it."""
+    input:
+        unpack(droplets_of),
+        cells="results/cells/{sample}/called.h5ad",
+        calling="results/count/{sample}/calling.json",
+        barcodes="results/count/{sample}/called_barcodes.tsv",
+    output:
+        corrected="results/cells/{sample}/ambient.h5ad",
+        decision="results/cells/{sample}/ambient.json",
+    log:
+        "logs/correct_ambient/{sample}.log",
+    benchmark:
+        "benchmarks/correct_ambient/{sample}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(3000, 40),
+        runtime="1h",
+    params:
+        feature=config["load_cells"]["feature"],
+        settings=config["correct_ambient"],
+        seed=config["seed"],
+        shared=shared_digest("ambient.py", "cell_callers.py", "matrices.py"),
+    script:
+        "../scripts/correct_ambient.py"
+
+
 rule score_doublets:
     """Score every called cell as a doublet."""
     input:
@@ -43,8 +96,9 @@ rule score_doublets:
         mem_mb=scaled_mem(2000, 60),
         runtime="1h",
     params:
-        settings=config["score_doublets"],
+        settings=cell_doublets,
         seed=config["seed"],
+        shared=shared_digest("doublets.py", "variable_genes.py"),
     script:
         "../scripts/score_doublets.py"
 
@@ -55,6 +109,8 @@ rule filter_cells:
         unpack(evidence_of),
         called="results/cells/{sample}/called.h5ad",
         doublets="results/cells/{sample}/doublets.tsv",
+        ambient="results/cells/{sample}/ambient.h5ad",
+        contamination="results/cells/{sample}/ambient.json",
     output:
         cells="results/cells/{sample}/cells.h5ad",
         cell_metrics="results/cells/{sample}/cell_metrics.tsv",
@@ -72,7 +128,35 @@ rule filter_cells:
         mem_mb=scaled_mem(2000, 30),
         runtime="30m",
     params:
-        settings=config["filter_cells"],
+        settings=cell_filter,
         strict=config["strict"],
+        shared=shared_digest("quality.py", "thresholds.py"),
     script:
         "../scripts/filter_cells.py"
+
+
+rule check_swaps:
+    """Look for samples that are not what their names say."""
+    input:
+        called=collect("results/cells/{sample}/called.h5ad", sample=SAMPLES),
+        reads_table=["results/reads/reads.tsv"] if READ_SAMPLES else [],
+    output:
+        swaps="results/cells/swaps.tsv",
+        evidence="results/cells/swaps.json",
+    log:
+        "logs/check_swaps.log",
+    benchmark:
+        "benchmarks/check_swaps.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        settings=config["check_swaps"],
+        sheet={name: design_columns(SHEETS.samples[name]) for name in SAMPLES},
+        list_sizes={name: about["n_barcodes"] for name, about in WHITELISTS.items()},
+        shared=shared_digest("streams.py", "swaps.py"),
+    script:
+        "../scripts/check_swaps.py"

@@ -14,10 +14,13 @@ rule merge_samples:
         "benchmarks/merge_samples.tsv"
     conda:
         "../envs/analysis.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=scaled_mem(floor_mb=1500, factor=15),
+        mem_mb=scaled_mem(floor_mb=1000, factor=1),
         runtime="2h",
+    params:
+        use_corrected=config["correct_ambient"]["use"],
+        shared=shared_digest("streams.py"),
     script:
         "../scripts/merge_samples.py"
 
@@ -26,20 +29,23 @@ rule normalize_counts:
     """Scale counts to one depth, take logarithms, and choose variable genes."""
     input:
         merged="results/clusters/merged.h5ad",
+        cell_cycle=cell_cycle_table(),
     output:
         normalized="results/clusters/normalized.h5ad",
+        variable="results/clusters/variable.h5ad",
     log:
         "logs/normalize_counts.log",
     benchmark:
         "benchmarks/normalize_counts.tsv"
     conda:
         "../envs/analysis.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=scaled_mem(floor_mb=1500, factor=5),
+        mem_mb=scaled_mem(floor_mb=1500, factor=1),
         runtime="2h",
     params:
         settings=config["normalize_counts"],
+        shared=shared_digest("cell_cycle.py", "streams.py", "variable_genes.py"),
     script:
         "../scripts/normalize_counts.py"
 
@@ -47,7 +53,7 @@ rule normalize_counts:
 rule reduce_dimensions:
     """Compute the principal components of the variable genes."""
     input:
-        normalized="results/clusters/normalized.h5ad",
+        variable="results/clusters/variable.h5ad",
     output:
         pca="results/clusters/pca.h5ad",
     log:
@@ -56,12 +62,13 @@ rule reduce_dimensions:
         "benchmarks/reduce_dimensions.tsv"
     conda:
         "../envs/analysis.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=scaled_mem(floor_mb=1500, factor=3),
+        mem_mb=scaled_mem(floor_mb=1500, factor=2),
         runtime="2h",
     params:
         settings=config["reduce_dimensions"],
+        shared=shared_digest("streams.py"),
     script:
         "../scripts/reduce_dimensions.py"
 
@@ -79,25 +86,27 @@ rule integrate_batches:
         "benchmarks/integrate_batches.tsv"
     conda:
         "../envs/analysis.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=scaled_mem(floor_mb=1500, factor=10),
+        mem_mb=scaled_mem(floor_mb=1500, factor=15),
         runtime="4h",
     params:
         settings=config["integrate_batches"],
         seed=config["seed"],
+        shared=shared_digest("integration_scores.py"),
     script:
         "../scripts/integrate_batches.py"
 
 
 rule find_clusters:
-    """Find clusters in the graph of neighbors, and draw a map of the cells."""
+    """Find clusters in the graph of neighbors, judge them, and draw a map of the cells."""
     input:
-        normalized="results/clusters/normalized.h5ad",
-        pca="results/clusters/pca.h5ad",
         integrated="results/clusters/integrated.h5ad",
     output:
-        clusters="results/clusters/clusters.h5ad",
+        clustering="results/clusters/clustering.h5ad",
+        resolutions="results/clusters/resolutions.tsv",
+        stability="results/clusters/cluster_stability.tsv",
+        tree="results/clusters/cluster_tree.tsv",
     log:
         "logs/find_clusters.log",
     benchmark:
@@ -106,11 +115,59 @@ rule find_clusters:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(floor_mb=2500, factor=3),
+        mem_mb=scaled_mem(floor_mb=2500, factor=30),
         runtime="8h",
     params:
         settings=config["find_clusters"],
         seed=config["seed"],
-        shared=shared_digest("palette.py"),
+        shared=shared_digest("layout.py", "neighbors.py", "palette.py", "stability.py"),
     script:
         "../scripts/find_clusters.py"
+
+
+rule join_clusters:
+    """Bring levels, counts, components, clusters and map together."""
+    input:
+        merged="results/clusters/merged.h5ad",
+        normalized="results/clusters/normalized.h5ad",
+        pca="results/clusters/pca.h5ad",
+        integrated="results/clusters/integrated.h5ad",
+        clustering="results/clusters/clustering.h5ad",
+    output:
+        clusters="results/clusters/clusters.h5ad",
+    log:
+        "logs/join_clusters.log",
+    benchmark:
+        "benchmarks/join_clusters.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(floor_mb=1000, factor=1),
+        runtime="1h",
+    params:
+        shared=shared_digest("streams.py"),
+    script:
+        "../scripts/join_clusters.py"
+
+
+rule flag_doublets:
+    """Tell clusters that may be doublets of two others."""
+    input:
+        clusters="results/clusters/clusters.h5ad",
+    output:
+        table="results/clusters/cluster_doublets.tsv",
+    log:
+        "logs/flag_doublets.log",
+    benchmark:
+        "benchmarks/flag_doublets.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(floor_mb=1500, factor=1),
+        runtime="1h",
+    params:
+        shared=shared_digest("doublet_clusters.py", "streams.py"),
+    script:
+        "../scripts/flag_doublets.py"

@@ -1,6 +1,7 @@
 """Configuration, sheets and functions that rules share. No rules in this file."""
 
 import hashlib
+import re
 import sys
 from pathlib import Path
 
@@ -33,10 +34,11 @@ def read_yaml(name):
 
 CHEMISTRIES = read_yaml("chemistries.yaml")
 WHITELISTS = read_yaml("whitelists.yaml")
+CONFIG_SCHEMA = read_yaml("schemas/config.schema.yaml")
 
 try:
     check_writable(".", "results", "logs", "benchmarks")
-    check_config(config, read_yaml("schemas/config.schema.yaml"))
+    check_config(config, CONFIG_SCHEMA)
     check_together(config)
     config.update(canonical(config))
     # where each barcode list is: those that are there, or may be fetched
@@ -49,6 +51,7 @@ try:
         reads_schema=read_yaml("schemas/reads.schema.yaml"),
         chemistries=CHEMISTRIES,
         lists=LISTS,
+        filter_section=CONFIG_SCHEMA["properties"]["filter_cells"],
     )
     check_design(config["design"], SHEETS.samples)
 except UserError as error:
@@ -150,8 +153,24 @@ def sheet_row(wildcards):
 
 def design_columns(row):
     """Return the columns of a sample's row that describe it, not its files."""
-    hidden = {"sample", "counts", "chemistry", "expected_cells", "_line"}
+    hidden = {"sample", "counts", "chemistry", "expected_cells", "n_cells_loaded"}
+    hidden |= {"_line"}
+    hidden |= set(config["filter_cells"])
     return {name: value for name, value in row.items() if name not in hidden}
+
+
+def cell_doublets(wildcards):
+    """Return the settings of `score_doublets` with the cells loaded, where known."""
+    loaded = SHEETS.samples[wildcards.sample].get("n_cells_loaded")
+    settings = config["score_doublets"]
+    return {**settings, "n_cells_loaded": int(loaded)} if loaded else settings
+
+
+def cell_filter(wildcards):
+    """Return the settings of `filter_cells` with what the sample's row says itself."""
+    own = SHEETS.filters[wildcards.sample]
+    settings = {**config["filter_cells"], **own}
+    return canonical({**settings, "from_sheet": sorted(own)})
 
 
 def cell_calling(wildcards):
@@ -193,6 +212,11 @@ def files_of_user(wildcards):
         ],
         "counts": [SHEETS.samples[sample]["counts"] for sample in COUNT_SAMPLES],
         "markers": [path for path in [config["annotate_clusters"]["markers"]] if path],
+        "cell_cycle": [
+            path
+            for path in [config["normalize_counts"]["cell_cycle"]]
+            if path not in ("auto", "none")
+        ],
         "whitelists": list(LISTS.values()) if READ_SAMPLES else [],
         "sheets": sheets_in_use(),
     }
@@ -220,6 +244,13 @@ def kept_alignments():
     if kind == "none":
         return []
     return f"results/count/{{sample}}/Aligned.sortedByCoord.out.{kind}"
+
+
+def cell_cycle_table():
+    """Return the table of the genes of the cell cycle, own or the user's; [] for none."""
+    named = config["normalize_counts"]["cell_cycle"]
+    own = str(Path(workflow.basedir) / "config" / "cell_cycle.tsv")
+    return {"auto": own, "none": []}.get(named, named)
 
 
 def genome_of_cram():
@@ -267,24 +298,56 @@ def star_mem(wildcards, input, threads, attempt):
     return memory * attempt
 
 
+def one_of(samples):
+    """Return a pattern that matches these samples alone."""
+    return "|".join(map(re.escape, samples)) or "(?!)"
+
+
+def given_counts(wildcards):
+    """Return the matrix with which a sample enters."""
+    return SHEETS.samples[wildcards.sample]["counts"]
+
+
 def counts_of(wildcards):
     """Return where a sample's counts come from: a file of its own, or STARsolo."""
-    counts = SHEETS.samples[wildcards.sample].get("counts")
-    if counts:
-        return {"counts": counts}
     folder = f"results/count/{wildcards.sample}"
+    called = f"{folder}/called_barcodes.tsv"
+    if wildcards.sample in COUNT_SAMPLES:
+        return {"counts": given_counts(wildcards), "called": called}
     return {
         "solo": f"{folder}/Solo.out",
-        "called": f"{folder}/called_barcodes.tsv",
+        "called": called,
         "genes": "results/reference/genes.tsv",
     }
 
 
+def droplets_of(wildcards):
+    """Return where all droplets of a sample are, and CellBender's counts if wanted."""
+    sample = wildcards.sample
+    is_given = sample in COUNT_SAMPLES
+    found = (
+        {"counts": given_counts(wildcards)}
+        if is_given
+        else {"solo": f"results/count/{sample}/Solo.out"}
+    )
+    if config["correct_ambient"]["method"] == "cellbender":
+        found["cellbender"] = f"results/cells/{sample}/cellbender.h5"
+    return found
+
+
+def raw_matrix(wildcards):
+    """Return the matrix of all droplets of a sample: a file or folder of its own."""
+    if wildcards.sample in COUNT_SAMPLES:
+        return given_counts(wildcards)
+    feature = config["load_cells"]["feature"]
+    return f"results/count/{wildcards.sample}/Solo.out/{feature}/raw"
+
+
 def evidence_of(wildcards):
-    """Return the earlier judgements of a sample that has reads."""
+    """Return the earlier judgements of a sample: of given counts, who is a cell."""
     sample = wildcards.sample
     if sample not in SHEETS.reads:
-        return {}
+        return {"calling": f"results/count/{sample}/calling.json"}
     return {
         "inspection": f"results/reads/{sample}/inspection.json",
         "integrity": f"results/reads/{sample}/integrity.json",

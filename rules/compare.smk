@@ -18,12 +18,12 @@ rule test_expression:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(floor_mb=2000, factor=3),
+        mem_mb=scaled_mem(floor_mb=2000, factor=1),
         runtime="8h",
     params:
         settings=config["test_expression"],
         design=config["design"],
-        shared=shared_digest("deseq.py", "design.py", "marker_table.py"),
+        shared=shared_digest("deseq.py", "design.py", "marker_table.py", "streams.py"),
     script:
         "../scripts/test_expression.py"
 

@@ -65,6 +65,8 @@ rule call_cells:
         "logs/call_cells/{sample}.log",
     benchmark:
         "benchmarks/call_cells/{sample}.tsv"
+    wildcard_constraints:
+        sample=one_of(READ_SAMPLES),
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -78,6 +80,7 @@ rule call_cells:
         preview_reads=config["preview_reads"],
         seed=config["seed"],
         shared=shared_digest(
+            "calling.py",
             "cell_callers.py",
             "matrices.py",
             "metrics.py",
@@ -86,6 +89,35 @@ rule call_cells:
         ),
     script:
         "../scripts/call_cells.py"
+
+
+rule call_given:
+    """Tell cells from empty droplets in a matrix that the user gave."""
+    input:
+        counts=given_counts,
+    output:
+        called="results/count/{sample}/called_barcodes.tsv",
+        callers="results/count/{sample}/callers.tsv",
+        ranks="results/count/{sample}/barcode_ranks.tsv",
+        calling="results/count/{sample}/calling.json",
+    log:
+        "logs/call_given/{sample}.log",
+    benchmark:
+        "benchmarks/call_given/{sample}.tsv"
+    wildcard_constraints:
+        sample=one_of(COUNT_SAMPLES),
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(4000, 30),
+        runtime="1h",
+    params:
+        settings=cell_calling,
+        seed=config["seed"],
+        shared=shared_digest("calling.py", "cell_callers.py", "matrices.py"),
+    script:
+        "../scripts/call_given.py"
 
 
 rule compare_parity:

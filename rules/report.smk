@@ -19,12 +19,12 @@ rule export_object:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(2000, 12),
+        mem_mb=scaled_mem(1000, 1),
         runtime="1h",
     params:
         config=object_config(config_as_used()),
         seed=config["seed"],
-        shared=shared_digest("palette.py", "provenance.py"),
+        shared=shared_digest("palette.py", "provenance.py", "streams.py"),
     script:
         "../scripts/export_object.py"
 
@@ -37,17 +37,24 @@ rule write_report:
         cell_metrics=collect("results/cells/{sample}/cell_metrics.tsv", sample=SAMPLES),
         thresholds=collect("results/cells/{sample}/thresholds.tsv", sample=SAMPLES),
         ledger=collect("results/cells/{sample}/ledger.tsv", sample=SAMPLES),
+        ambient=collect("results/cells/{sample}/ambient.json", sample=SAMPLES),
         metrics=collect("results/count/{sample}/metrics.json", sample=READ_SAMPLES),
         inspection=collect(
             "results/reads/{sample}/inspection.json", sample=READ_SAMPLES
         ),
-        calling=collect("results/count/{sample}/calling.json", sample=READ_SAMPLES),
-        callers=collect("results/count/{sample}/callers.tsv", sample=READ_SAMPLES),
-        ranks=collect("results/count/{sample}/barcode_ranks.tsv", sample=READ_SAMPLES),
+        calling=collect("results/count/{sample}/calling.json", sample=SAMPLES),
+        callers=collect("results/count/{sample}/callers.tsv", sample=SAMPLES),
+        ranks=collect("results/count/{sample}/barcode_ranks.tsv", sample=SAMPLES),
         saturation=collect("results/count/{sample}/saturation.tsv", sample=READ_SAMPLES),
         markers="results/annotate/markers.tsv",
         annotation="results/annotate/annotation.tsv",
         integration="results/clusters/integration.tsv",
+        resolutions="results/clusters/resolutions.tsv",
+        cluster_stability="results/clusters/cluster_stability.tsv",
+        cluster_tree="results/clusters/cluster_tree.tsv",
+        cluster_doublets="results/clusters/cluster_doublets.tsv",
+        swaps="results/cells/swaps.tsv",
+        swaps_evidence="results/cells/swaps.json",
         expression="results/compare/expression.tsv",
         expression_untested="results/compare/expression_untested.tsv",
         composition="results/compare/composition.tsv",
@@ -68,7 +75,7 @@ rule write_report:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(2000, 12),
+        mem_mb=scaled_mem(2000, 2),
         runtime="2h",
     params:
         settings=config["write_report"],
@@ -76,12 +83,15 @@ rule write_report:
         design={name: design_columns(SHEETS.samples[name]) for name in SAMPLES},
         read_samples=READ_SAMPLES,
         shared=shared_digest(
+            "evidence_figures.py",
             "figures.py",
             "palette.py",
             "provenance.py",
             "report.html.j2",
+            "report_evidence.py",
             "report_sections.py",
             "report_tables.py",
+            "streams.py",
             "svg.py",
         ),
     script:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from _shared.logs import UserError, log_to
 from _shared.marker_table import UNKNOWN, marker_levels, read_markers, type_scores
+from _shared.streams import Matrix, sums_by_group
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -40,16 +41,12 @@ class AnnotateSettings:
     min_lead: float
 
 
-def mean_expression(adata: ad.AnnData) -> pd.DataFrame:
-    """Return the mean of `X` per cluster (clusters x gene ids)."""
-    leiden = adata.obs["leiden"].cat
-    n, n_cells = len(leiden.categories), adata.n_obs
-    member = sparse.csr_matrix(
-        (np.ones(n_cells), (leiden.codes, np.arange(n_cells))), shape=(n, n_cells)
-    )
-    sizes = np.bincount(leiden.codes, minlength=n)[:, None]
-    means = (member @ adata.X).toarray() / sizes
-    return pd.DataFrame(means, index=leiden.categories, columns=adata.var_names)
+def mean_expression(x: Matrix, leiden: pd.Series, genes: pd.Index) -> pd.DataFrame:
+    """Return the mean of `x` per cluster (clusters x gene ids)."""
+    clusters, codes = leiden.cat.categories, leiden.cat.codes.to_numpy()
+    sizes = np.bincount(codes, minlength=len(clusters))[:, None]
+    means = sums_by_group(x, codes, len(clusters)) / sizes
+    return pd.DataFrame(means, index=clusters, columns=genes)
 
 
 def evidence(cell_type: str, levels: pd.Series, markers: pd.DataFrame) -> str:
@@ -111,21 +108,23 @@ def main(
     UserError
         If the marker table is wrong, or none of its genes is in the data.
     """
-    adata = ad.read_h5ad(clusters)
     table = read_markers(markers) if markers else NO_MARKERS
     genes = list(dict.fromkeys(table["gene"]))
-    levels = marker_levels(mean_expression(adata), adata.var["gene_name"], genes)
+    with h5py.File(clusters) as file:
+        obs, var = (ad.io.read_elem(file[name]) for name in ("obs", "var"))
+        means = mean_expression(Matrix(file["X"]), obs["leiden"], var.index)
+    levels = marker_levels(means, var["gene_name"], genes)
     absent = [gene for gene in genes if gene not in levels]
     if absent:
         logger.warning("%d genes are not in the data: %s", len(absent), absent)
-    if adata.n_vars and genes and len(absent) == len(genes):
+    if len(var) and genes and len(absent) == len(genes):
         raise UserError(
             f"{markers}: none of its {len(genes)} genes (such as {genes[0]}) is in the "
-            f"data (which has {adata.var['gene_name'].iloc[0]}). Give gene ids or "
+            f"data (which has {var['gene_name'].iloc[0]}). Give gene ids or "
             "symbols of the same species, in the same case."
         )
     by_type = type_scores(levels, table)
-    sizes = adata.obs["leiden"].value_counts(sort=False)
+    sizes = obs["leiden"].value_counts(sort=False)
     result = annotation(sizes, by_type, levels, table, settings)
     for row in result.itertuples():
         logger.info("cluster %s: %s, score %.2f", row.cluster, row.cell_type, row.score)

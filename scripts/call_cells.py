@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from _shared.cell_callers import CallSettings, calls_of, compare_callers
+from _shared.calling import call_barcodes, write_calling
+from _shared.cell_callers import CallSettings
 from _shared.logs import log_to
 from _shared.matrices import part, read_mtx
 from _shared.metrics import METRICS, judged
@@ -22,33 +23,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("call_cells")
 
-N_RANKS = 2000
 # what is read of the columns of STARsolo's CellReads.stats
 REGIONS = ["exonic", "intronic", "exonicAS", "intronicAS"]
 CELL_READS = ["genomeU", "genomeM", *REGIONS, "countedU", "nUMIunique"]
 NOT_LISTED = "CBnotInPasslist"
-
-
-def rank_curve(totals: np.ndarray, is_cell: np.ndarray) -> pd.DataFrame:
-    """Return counts by rank, thinned evenly in log rank, with the share of cells.
-
-    `is_cell_share` of a row is the share of cells from the rank before it to its own.
-    """
-    order = np.argsort(-totals, kind="stable")
-    order = order[totals[order] > 0]
-    if not len(order):
-        return pd.DataFrame({"rank": [], "total_counts": [], "is_cell_share": []})
-    ranks = np.unique(np.geomspace(1, len(order), N_RANKS).round().astype(int))
-    cells = np.concatenate([[0], np.cumsum(is_cell[order])])
-    previous = np.concatenate([[0], ranks[:-1]])
-    share = (cells[ranks] - cells[previous]) / (ranks - previous)
-    return pd.DataFrame(
-        {
-            "rank": ranks,
-            "total_counts": totals[order][ranks - 1],
-            "is_cell_share": share.round(4),
-        }
-    )
 
 
 def star_summary(path: Path) -> dict[str, float]:
@@ -245,37 +223,22 @@ def main(
     )
     settings = settings_for(settings, listed, is_plate=is_plate, times=times)
 
-    totals = np.asarray(counts.sum(axis=1)).ravel()
-    seen = totals > 0
-    is_cell = np.zeros(len(totals), dtype=bool)
-    calls, chosen, evidence = {}, None, ["no counts, so no cells"]
-    if seen.any():
-        rng = np.random.default_rng(seed)
-        calls, chosen = calls_of(counts[seen], totals[seen], settings, rng=rng)
-        is_cell[seen] = calls[chosen].is_cell
-        evidence = calls[chosen].evidence
-    logger.info("called %d cells; %s", is_cell.sum(), "; ".join(evidence))
+    calling = call_barcodes(counts, settings, seed=seed)
+    is_cell = calling.is_cell
+    logger.info("called %d cells; %s", is_cell.sum(), "; ".join(calling.evidence))
 
     about = pd.read_csv(
         genes, sep="\t", dtype=str, keep_default_na=False, index_col="gene_id"
     ).loc[features[0]]
     by_species = call_species(counts[is_cell], barcodes[is_cell], about.get("species"))
     by_species.to_csv(outputs["species"], sep="\t", index=False)
-    cells = pd.DataFrame({"barcode": barcodes, "total_counts": totals})[is_cell]
-    cells.to_csv(outputs["called"], sep="\t", index=False)
-    rank_curve(totals, is_cell).to_csv(outputs["ranks"], sep="\t", index=False)
-    compare_callers(calls, chosen, totals[seen]).to_csv(
-        outputs["callers"], sep="\t", index=False
+    write_calling(
+        calling,
+        barcodes,
+        settings=settings,
+        outputs=outputs,
+        species=species_summary(by_species),
     )
-    decision = {
-        "settings": asdict(settings),
-        "method_used": chosen,
-        "barcodes_seen": int(seen.sum()),
-        "n_called": int(is_cell.sum()),
-        "evidence": evidence,
-        "species": species_summary(by_species),
-    }
-    outputs["calling"].write_text(json.dumps(decision, indent=2) + "\n")
 
     saturation_curve(
         reads=listed["countedU"].to_numpy(),

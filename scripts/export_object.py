@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from _shared.logs import log_to
 from _shared.palette import colors_of
 from _shared.provenance import config_digest, versions
+from _shared.streams import Matrix, copy_layer, copy_matrix, new_h5ad, read_tables
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -48,61 +49,60 @@ def label_cells(leiden: pd.Series, annotation: pd.DataFrame) -> pd.Categorical:
     return pd.Categorical(labels, categories=order)
 
 
-def problems(adata: ad.AnnData) -> list[str]:
+def problems(tables: ad.AnnData, layers: dict[str, Matrix]) -> list[str]:
     """Return what breaks the contract of the object, a sentence each."""
-    found = [f"obs has no '{name}'" for name in NEEDED_OBS if name not in adata.obs]
-    found += [f"obsm has no '{n}'" for n in ("X_pca", "X_umap") if n not in adata.obsm]
-    for names, what in ((adata.obs_names, "cell"), (adata.var_names, "gene")):
+    obs = tables.obs
+    found = [f"obs has no '{name}'" for name in NEEDED_OBS if name not in obs]
+    found += [f"obsm has no '{n}'" for n in ("X_pca", "X_umap") if n not in tables.obsm]
+    for names, what in ((tables.obs_names, "cell"), (tables.var_names, "gene")):
         if not names.is_unique:
             found.append(f"{what} names repeat, first {names[names.duplicated()][0]}")
-    if "counts" not in adata.layers:
+    if "counts" not in layers:
         return [*found, "layers has no 'counts'"]
-    values = sparse.csr_matrix(adata.layers["counts"]).data
-    if (values < 0).any() or (values != np.floor(values)).any():
+    if not all_counts(layers["counts"]):
         found.append("layers['counts'] holds values that are no counts")
-    if "sample" in adata.obs:
-        cells = zip(adata.obs_names, adata.obs["sample"].astype(str), strict=True)
+    if "sample" in obs:
+        cells = zip(tables.obs_names, obs["sample"].astype(str), strict=True)
         bad = [name for name, sample in cells if not name.endswith(f"-{sample}")]
         if bad:
             found.append(f"{len(bad)} cells are not named <barcode>-<sample>: {bad[0]}")
     return found
 
 
+def all_counts(matrix: Matrix) -> bool:
+    """Tell whether all values of a matrix are whole and not negative."""
+    is_whole = np.issubdtype(matrix.dtype, np.integer)
+    for start, stop in matrix.pieces():
+        values = matrix.data(start, stop)
+        if (values < 0).any() or not (is_whole or (values == np.floor(values)).all()):
+            return False
+    return True
+
+
 def finish(
-    adata: ad.AnnData,
+    tables: ad.AnnData,
     annotation: pd.DataFrame,
     *,
     config: dict,
     seed: int,
     star: str | None,
-) -> ad.AnnData:
-    """Add labels, colors and provenance to `adata`, in place, and return it.
+) -> None:
+    """Add labels, colors and provenance to the tables, in place.
 
     Writes `obs["cell_type"]`, `uns["leiden_colors"]`, `uns["cell_type_colors"]`,
-    `uns["reads2cells"]`; makes X float32 and `layers["counts"]` int32, both CSR.
-
-    Raises
-    ------
-    ValueError
-        If the object breaks the contract.
+    `uns["reads2cells"]`.
     """
-    found = problems(adata)
-    if found:
-        raise ValueError("; ".join(found))
-    adata.X = sparse.csr_matrix(adata.X, dtype=np.float32)
-    adata.layers["counts"] = sparse.csr_matrix(adata.layers["counts"], dtype=np.int32)
-    adata.obs["leiden"] = adata.obs["leiden"].astype("category")
-    adata.obs["cell_type"] = label_cells(adata.obs["leiden"], annotation)
+    tables.obs["leiden"] = tables.obs["leiden"].astype("category")
+    tables.obs["cell_type"] = label_cells(tables.obs["leiden"], annotation)
     for name in ("leiden", "cell_type"):
-        categories = list(adata.obs[name].cat.categories)
-        adata.uns[f"{name}_colors"] = np.array(colors_of(categories), dtype=object)
+        categories = list(tables.obs[name].cat.categories)
+        tables.uns[f"{name}_colors"] = np.array(colors_of(categories), dtype=object)
     known = {name: text for name, text in versions(star=star).items() if text}
-    adata.uns["reads2cells"] = {
+    tables.uns["reads2cells"] = {
         "versions": known,
         "config_digest": config_digest(config),
         "seed": seed,
     }
-    return adata
 
 
 def main(
@@ -114,22 +114,40 @@ def main(
     config: dict,
     seed: int,
 ) -> None:
-    """Read clusters and their labels, write the finished object."""
+    """Write the finished object: X float32 and counts int32, both CSR.
+
+    Raises
+    ------
+    ValueError
+        If the object breaks the contract; then nothing is written.
+    """
     labels = pd.read_csv(annotation, sep="\t", dtype=str, keep_default_na=False)
-    adata = finish(
-        ad.read_h5ad(clusters),
-        labels,
-        config=config,
-        seed=seed,
-        star=star_version.read_text().strip() if star_version else None,
-    )
+    tables = read_tables(clusters)
+    with h5py.File(clusters) as file:
+        layers = {name: Matrix(layer) for name, layer in file["layers"].items()}
+        if found := problems(tables, layers):
+            raise ValueError("; ".join(found))
+        finish(
+            tables,
+            labels,
+            config=config,
+            seed=seed,
+            star=star_version.read_text().strip() if star_version else None,
+        )
+        with new_h5ad(cells) as out:
+            copy_matrix(file["X"], out, "X", dtype=np.float32)
+            for name, layer in file["layers"].items():
+                copy_layer(layer, out["layers"], name, dtype=np.int32)
+            for name in ("obs", "var"):
+                ad.io.write_elem(out, name, getattr(tables, name))
+            for name in ("obsm", "uns"):
+                ad.io.write_elem(out, name, dict(getattr(tables, name)))
     logger.info(
         "%d cells, %d genes, %d clusters, %d labels",
-        *adata.shape,
-        adata.obs["leiden"].cat.categories.size,
-        adata.obs["cell_type"].cat.categories.size,
+        *tables.shape,
+        tables.obs["leiden"].cat.categories.size,
+        tables.obs["cell_type"].cat.categories.size,
     )
-    adata.write_h5ad(cells, compression="gzip")
 
 
 if "snakemake" in globals():

@@ -7,128 +7,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from _shared.logs import UserError, log_to
+from _shared.quality import FilterSettings, judge_nuclei, quality
+from _shared.thresholds import failures, thresholds
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 logger = logging.getLogger("filter_cells")
 
-# a spread estimated from fewer cells bounds nothing
-FEWEST_CELLS = 10
 # what the stage `reads` writes of a sample that has reads
 CHECKS = ("inspection", "integrity", "chemistry")
+# a third of the time of plain gzip, and two thirds of the size; readable everywhere
+COMPRESSION = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterSettings:
-    """The `filter_cells` section of the config; the schema holds the ranges."""
+class Ruling:
+    """What is measured of cells, and which of them fail which rule.
 
-    n_mads_counts: float
-    n_mads_genes: float
-    n_mads_mito: float
-    min_counts: float | None
-    max_counts: float | None
-    min_genes: float | None
-    max_genes: float | None
-    max_pct_counts_mt: float | None
-    min_outlier_pct_mt: float
-    remove_doublets: bool
-    min_cells: int
-    set_aside_when_failing: list[str]
-
-
-def quality(adata: ad.AnnData) -> pd.DataFrame:
-    """Return total counts, detected genes and mitochondrial percent per cell.
-
-    Names as in `scanpy.pp.calculate_qc_metrics`.
+    `failed` has a boolean column per reason, in the order of the ledger.
     """
-    total = np.asarray(adata.X.sum(axis=1)).ravel()
-    mito = np.asarray(adata.X[:, adata.var["is_mito"].to_numpy()].sum(axis=1)).ravel()
-    return pd.DataFrame(
-        {
-            "total_counts": total,
-            "n_genes_by_counts": np.diff(adata.X.indptr),
-            # an empty barcode has no mitochondrial share: call it 0, not NaN
-            "pct_counts_mt": (100 * mito / np.maximum(total, 1)).round(4),
-        },
-        index=adata.obs_names,
-    )
 
-
-def mad_bounds(
-    values: np.ndarray, *, n_mads: float
-) -> tuple[float, float, float, float]:
-    """Return lower and upper bound, median and MAD (unscaled, as in scanpy's book).
-
-    A MAD of 0 (equal cells), or one of few cells, bounds nothing.
-    """
-    if not len(values):
-        return -np.inf, np.inf, np.nan, np.nan
-    median = float(np.median(values))
-    mad = float(np.median(np.abs(values - median)))
-    reach = n_mads * mad if mad > 0 and len(values) >= FEWEST_CELLS else np.inf
-    return median - reach, median + reach, median, mad
-
-
-def _tighter(automatic: float, fixed: float | None, *, lower: bool) -> float:
-    if fixed is None:
-        return automatic
-    return max(automatic, fixed) if lower else min(automatic, fixed)
-
-
-def thresholds(metrics: pd.DataFrame, settings: FilterSettings) -> pd.DataFrame:
-    """Return the bounds in use per metric: the tighter of MADs and fixed values."""
-    rows = []
-    for name, n_mads, least, most in (
-        ("total_counts", settings.n_mads_counts, "min_counts", "max_counts"),
-        ("n_genes_by_counts", settings.n_mads_genes, "min_genes", "max_genes"),
-    ):
-        low, high, median, mad = mad_bounds(np.log1p(metrics[name]), n_mads=n_mads)
-        fixed = getattr(settings, least), getattr(settings, most)
-        low = _tighter(float(np.expm1(low)), fixed[0], lower=True)
-        high = _tighter(float(np.expm1(high)), fixed[1], lower=False)
-        source = f"{n_mads:g} MADs of log1p" + (
-            " and fixed bounds" if any(bound is not None for bound in fixed) else ""
-        )
-        rows.append((name, low, high, np.expm1(median), mad, source))
-    percent = metrics["pct_counts_mt"].to_numpy()
-    _, high, median, mad = mad_bounds(percent, n_mads=settings.n_mads_mito)
-    high = max(high, settings.min_outlier_pct_mt)
-    high = _tighter(high, settings.max_pct_counts_mt, lower=False)
-    source = f"{settings.n_mads_mito:g} MADs, not below {settings.min_outlier_pct_mt:g}"
-    source += "" if settings.max_pct_counts_mt is None else " and a fixed bound"
-    rows.append(("pct_counts_mt", -np.inf, high, median, mad, source))
-    columns = ["metric", "lower", "upper", "median", "mad", "source"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def failures(
-    metrics: pd.DataFrame, bounds: pd.DataFrame, *, doublets: np.ndarray
-) -> pd.DataFrame:
-    """Return one boolean column per reason, in the order of the ledger."""
-    limits = bounds.set_index("metric")
-    return pd.DataFrame(
-        {
-            f"{side}_{name}": (
-                metrics[name] < limits.loc[name, "lower"]
-                if side == "low"
-                else metrics[name] > limits.loc[name, "upper"]
-            )
-            for side, name in (
-                ("low", "total_counts"),
-                ("low", "n_genes_by_counts"),
-                ("high", "total_counts"),
-                ("high", "n_genes_by_counts"),
-                ("high", "pct_counts_mt"),
-            )
-        }
-        | {"doublet": doublets},
-        index=metrics.index,
-    )
+    metrics: pd.DataFrame
+    bounds: pd.DataFrame
+    failed: pd.DataFrame
+    nuclei: dict
+    warnings: list[str]
 
 
 def make_ledger(
@@ -150,13 +60,39 @@ def make_ledger(
         rows.append((reason, first, int(fails.sum()), rows[-1][3] - first))
         before |= fails
     rows.append(("kept", 0, 0, int((~before).sum())))
-    if rows[-1][3] != rows[-2][3]:
+    if rows[-1][3] != rows[-2][3] or barcodes_seen < n_called:
         raise AssertionError(f"ledger of {sample} does not add up: {rows}")
     table = pd.DataFrame(
         rows, columns=["step", "removed_first", "removed_any", "remaining"]
     )
     table.insert(0, "sample", sample)
     return table
+
+
+def share_warnings(failed: pd.DataFrame, *, most: float) -> list[str]:
+    """Return what is to be said of cells that go for other reasons than a metric."""
+    if failed.empty:
+        return []
+    n = len(failed)
+    warnings = [
+        f"{name} removes {taken:,} of {n:,} cells ({taken / n:.0%}), more than "
+        f"max_share_removed ({most:.0%}); {remedy}."
+        for name, remedy in (
+            ("doublet", "look at doublets.json, and at score_doublets in the config"),
+            (
+                "ambient",
+                "all that these cells had is told to be soup; see ambient.json",
+            ),
+        )
+        if (taken := int(failed[name].sum())) > most * n
+    ]
+    n_gone = int(failed.any(axis="columns").sum())
+    if n_gone > most * n and failed.mean().max() <= most:
+        warnings.append(
+            f"all rules together remove {n_gone:,} of {n:,} cells ({n_gone / n:.0%}), "
+            f"more than max_share_removed ({most:.0%}); see ledger.tsv."
+        )
+    return warnings
 
 
 def judge(
@@ -199,6 +135,92 @@ def judge(
     return verdict | {"verdict": "kept", "stage": "cells", "reason": "", "hint": ""}
 
 
+def read_corrected(
+    sources: dict[str, Path], adata: ad.AnnData
+) -> tuple[ad.AnnData | None, bool]:
+    """Return the counts without ambient RNA, if it was estimated; whether they go on.
+
+    Raises
+    ------
+    ValueError
+        If they are of other cells or genes than the counts.
+    """
+    if "contamination" not in sources:
+        return None, False
+    found = json.loads(sources["contamination"].read_text())
+    if not found["estimated"]:
+        return None, False
+    corrected = ad.read_h5ad(sources["ambient"])
+    for mine, theirs in (
+        (adata.obs_names, corrected.obs_names),
+        (adata.var_names, corrected.var_names),
+    ):
+        if not mine.equals(theirs):
+            raise ValueError(f"{sources['ambient']} has other cells or genes")
+    return corrected, found["used"]
+
+
+def write_cells(
+    cells: ad.AnnData, *, corrected: sparse.csr_matrix | None, use: bool, path: Path
+) -> None:
+    """Write counts in X and `layers`; what is there twice is written once and linked.
+
+    X is what goes on: the corrected counts if they are used, else the raw ones, which
+    are in `layers["counts"]` either way.
+    """
+    twin = "counts"
+    if corrected is not None:
+        twin = "corrected" if use else "counts"
+        matrices = {"counts": cells.X, "corrected": corrected}
+        cells.X = matrices.pop(twin)
+        cells.layers.update(matrices)
+    ad.io.write_h5ad(path, cells, dataset_kwargs=COMPRESSION)
+    with h5py.File(path, "r+") as file:
+        file["layers"][twin] = file["X"]
+
+
+def judge_cells(
+    adata: ad.AnnData,
+    *,
+    doublets: pd.DataFrame,
+    corrected: ad.AnnData | None,
+    settings: FilterSettings,
+) -> Ruling:
+    """Return what the rules say of the cells of a sample.
+
+    The metrics are those of the raw counts, so that correcting them (`corrected`: the
+    counts that are used) changes no cell's fate but that of one left without any.
+    """
+    metrics = quality(adata)
+    nuclei, warnings = judge_nuclei(metrics, adata.obs.get("pct_intronic"), settings)
+    bounds, said = thresholds(
+        metrics, settings.for_nuclei() if nuclei["is_nuclei"] else settings
+    )
+    is_soup = np.zeros(adata.n_obs, dtype=bool)
+    if corrected is not None:
+        is_soup = np.asarray(corrected.X.sum(axis=1)).ravel() == 0
+    failed = failures(
+        metrics,
+        bounds,
+        ambient=is_soup,
+        doublet=doublets["predicted_doublet"].to_numpy(dtype=bool)
+        & settings.remove_doublets,
+    )
+    warnings += said + share_warnings(failed, most=settings.max_share_removed)
+    return Ruling(
+        metrics=metrics, bounds=bounds, failed=failed, nuclei=nuclei, warnings=warnings
+    )
+
+
+def add_reasons(table: pd.DataFrame, failed: pd.DataFrame) -> None:
+    """Add whether a cell is kept, its first reason, and all of them, in place."""
+    names_of = failed.columns.to_numpy()
+    reasons = [list(names_of[row]) for row in failed.to_numpy(dtype=bool)]
+    table["kept"] = [not names for names in reasons]
+    table["reason"] = [names[0] if names else "" for names in reasons]
+    table["reasons"] = [",".join(names) for names in reasons]
+
+
 def main(
     *,
     sample: str,
@@ -216,13 +238,18 @@ def main(
         for name in (*CHECKS, "metrics", "calling")
     }
     adata = ad.read_h5ad(sources["called"])
+    adata.X.eliminate_zeros()
     doublets = pd.read_csv(sources["doublets"], sep="\t", index_col="barcode")
     doublets = doublets.loc[adata.obs_names]
-    is_doublet = doublets["predicted_doublet"].to_numpy(dtype=bool)
+    corrected, is_used = read_corrected(sources, adata)
 
-    metrics = quality(adata)
-    bounds = thresholds(metrics, settings)
-    failed = failures(metrics, bounds, doublets=is_doublet & settings.remove_doublets)
+    ruling = judge_cells(
+        adata,
+        doublets=doublets,
+        corrected=corrected if is_used else None,
+        settings=settings,
+    )
+    failed = ruling.failed
     verdict = judge(
         sample=sample,
         n_kept=int((~failed.any(axis="columns")).sum()),
@@ -230,6 +257,9 @@ def main(
         checks=[read[name] for name in CHECKS if read[name]],
         metrics=read["metrics"],
     )
+    verdict |= {"warnings": ruling.warnings, "nuclei": ruling.nuclei}
+    for warning in ruling.warnings:
+        logger.warning("sample %s: %s", sample, warning)
     if verdict["verdict"] == "set_aside":
         if strict:
             raise UserError(f"sample {sample}: {verdict['reason']}. {verdict['hint']}")
@@ -239,21 +269,25 @@ def main(
     seen = read["calling"]["barcodes_seen"] if read["calling"] else adata.n_obs
     ledger = make_ledger(failed, sample=sample, barcodes_seen=seen)
 
-    cells = adata[keep].copy()
-    for name, column in {**metrics, **doublets}.items():
+    table = ruling.metrics.join(doublets)
+    for source in (adata, corrected):
+        for name in ("pct_intronic", "ambient_percent"):
+            if source is not None and name in source.obs:
+                table[name] = source.obs[name]
+    # a copy of a subset of an AnnData takes its counts twice
+    cells = ad.AnnData(adata.X[keep], obs=adata.obs[keep].copy(), var=adata.var)
+    for name, column in table.items():
         cells.obs[name] = column[keep]
-    cells.layers["counts"] = cells.X.copy()
-    cells.write_h5ad(outputs["cells"], compression="gzip")
-
-    names_of = failed.columns.to_numpy()
-    reasons = [list(names_of[row]) for row in failed.to_numpy(dtype=bool)]
-    table = metrics.join(doublets)
-    table["kept"] = keep
-    table["reason"] = [names[0] if names else "" for names in reasons]
-    table["reasons"] = [",".join(names) for names in reasons]
+    write_cells(
+        cells,
+        corrected=None if corrected is None else corrected.X[keep],
+        use=is_used,
+        path=outputs["cells"],
+    )
+    add_reasons(table, failed)
     table.to_csv(outputs["cell_metrics"], sep="\t")
-    bounds.insert(0, "sample", sample)
-    bounds.to_csv(outputs["thresholds"], sep="\t", index=False)
+    ruling.bounds.insert(0, "sample", sample)
+    ruling.bounds.to_csv(outputs["thresholds"], sep="\t", index=False)
     ledger.to_csv(outputs["ledger"], sep="\t", index=False)
     outputs["verdict"].write_text(json.dumps(verdict, indent=2) + "\n")
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata as ad
+import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from _shared.logs import UserError, log_to
-from _shared.matrices import read_counts, read_mtx
+from _shared.matrices import Counts, part, read_matrix, read_mtx
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -18,17 +19,67 @@ if TYPE_CHECKING:
 logger = logging.getLogger("load_cells")
 
 
-def from_starsolo(
-    raw: Path, *, called: Path, genes: Path
-) -> tuple[sparse.csr_matrix, pd.Index, pd.DataFrame]:
+# matrices that count introns too, the first that is there is compared with `Gene`
+WITH_INTRONS = ("GeneFull_Ex50pAS", "GeneFull", "GeneFull_ExonOverIntron")
+
+
+def called_barcodes(called: Path) -> pd.Index:
+    """Return the barcodes of cells, as text: one may be called "NA"."""
+    table = pd.read_csv(called, sep="\t", dtype=str, keep_default_na=False)
+    return pd.Index(table["barcode"])
+
+
+def from_starsolo(raw: Path, *, called: Path, genes: Path) -> Counts:
     """Return counts, barcodes and genes of the called cells of a raw matrix."""
     counts, barcodes, features = read_mtx(raw)
-    is_cell = barcodes.isin(pd.read_csv(called, sep="\t", dtype=str)["barcode"])
+    is_cell = barcodes.isin(called_barcodes(called))
     # text as it stands: a gene may be called "NA"
     columns = pd.read_csv(genes, sep="\t", dtype=str, keep_default_na=False)
     columns["is_mito"] = columns["is_mito"] == "True"
     var = columns.set_index("gene_id").loc[features[0]]
     return counts[is_cell], barcodes[is_cell], var
+
+
+def from_given(path: Path, *, called: Path, mito: re.Pattern) -> Counts:
+    """Return counts, barcodes and genes of the called cells of a user's matrix."""
+    counts, barcodes, var = read_matrix(path, mito)
+    is_cell = barcodes.isin(called_barcodes(called))
+    return counts[is_cell], barcodes[is_cell], var
+
+
+def umis_of(raw: Path, barcodes: pd.Index) -> np.ndarray:
+    """Return the counts of barcodes in a raw matrix; 0 where it has no such barcode."""
+    counts, named, _ = read_mtx(raw)
+    totals = pd.Series(np.asarray(counts.sum(axis=1)).ravel(), index=named)
+    return totals.reindex(barcodes, fill_value=0).to_numpy()
+
+
+def percent_intronic(
+    solo: Path, barcodes: pd.Index, *, feature: str
+) -> np.ndarray | None:
+    """Return the percentage of a cell's counts that lie in introns.
+
+    From the matrices with and without introns, if STARsolo counted both; else from the
+    reads by region in CellReads.stats, which STAR fills for GeneFull_Ex50pAS alone;
+    None without either. A cell without counts has 0.
+    """
+    full = [name for name in WITH_INTRONS if (solo / name / "raw").is_dir()]
+    stats = solo / feature
+    if full and (solo / "Gene" / "raw").is_dir():
+        whole = umis_of(solo / full[0] / "raw", barcodes)
+        exonic = umis_of(solo / "Gene" / "raw", barcodes)
+    elif any(stats.glob("CellReads.stats*")):
+        columns = ["CB", "exonic", "intronic", "exonicAS"]
+        path = part(stats, "CellReads.stats")
+        reads = pd.read_csv(path, sep="\t", usecols=columns, index_col="CB")
+        if not reads["exonicAS"].any():
+            return None
+        reads = reads.reindex(barcodes, fill_value=0)
+        exonic = reads["exonic"].to_numpy()
+        whole = exonic + reads["intronic"].to_numpy()
+    else:
+        return None
+    return 100 * np.clip(1 - exonic / np.maximum(whole, 1), 0, None) * (whole > 0)
 
 
 def as_anndata(
@@ -38,8 +89,11 @@ def as_anndata(
     *,
     sample: str,
     sheet: dict[str, str],
+    intronic: np.ndarray | None = None,
 ) -> ad.AnnData:
     """Return the object of the stage: `<barcode>-<sample>`, gene ids, sheet columns.
+
+    `intronic` becomes the column `pct_intronic`.
 
     Raises
     ------
@@ -54,22 +108,26 @@ def as_anndata(
                 f"sample {sample}: {what} '{twice}' stands there twice; make it unique."
             )
     obs = pd.DataFrame({"sample": sample, **sheet}, index=bare + f"-{sample}")
-    adata = ad.AnnData(counts, obs=obs.astype("category"), var=var)
+    obs = obs.astype("category")
+    if intronic is not None:
+        obs["pct_intronic"] = np.asarray(intronic, dtype=float)
+    adata = ad.AnnData(counts, obs=obs, var=var)
     adata.obs_names.name = "barcode"
     return adata
 
 
 def main(*, sources: dict, sample: str, settings: dict, sheet: dict, out: Path) -> None:
     """Write the called cells with raw counts."""
+    called, intronic = Path(sources["called"]), None
     if "counts" in sources:
         mito = re.compile(settings["mito_pattern"])
-        parts = read_counts(Path(sources["counts"]), mito)
+        parts = from_given(Path(sources["counts"]), called=called, mito=mito)
     else:
-        raw = Path(sources["solo"], settings["feature"], "raw")
-        parts = from_starsolo(
-            raw, called=Path(sources["called"]), genes=Path(sources["genes"])
-        )
-    adata = as_anndata(*parts, sample=sample, sheet=sheet)
+        solo, feature = Path(sources["solo"]), settings["feature"]
+        genes = Path(sources["genes"])
+        parts = from_starsolo(solo / feature / "raw", called=called, genes=genes)
+        intronic = percent_intronic(solo, parts[1], feature=feature)
+    adata = as_anndata(*parts, sample=sample, sheet=sheet, intronic=intronic)
     logger.info(
         "%d cells, %d genes, %d of them mitochondrial",
         *adata.shape,

@@ -1,4 +1,4 @@
-"""Score every called cell as a doublet with Scrublet (Wolock 2019), per sample."""
+"""Score every called cell as a doublet, per sample, and say which are called one."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import anndata as ad
 import numpy as np
 import pandas as pd
+from scipy import sparse, stats
 
 from _shared.logs import log_to
 
@@ -18,45 +19,77 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("score_doublets")
 
-# Scrublet simulates doublets of neighbours: it needs some cells and genes to do so
+# doublets are made of neighbors: it needs some cells and genes to do so
 FEWEST_CELLS = 50
 # a call of this many times more, or fewer, doublets than expected is not believed
-ABSURD = 2.5
+ABSURD = 4
+# so many that chance brings them this rarely are not believed either
+RARE = 1e-3
+# share of the loaded cells that are recovered (10x: 16,500 for 10,000)
+RECOVERED = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoubletSettings:
     """The `score_doublets` section of the config; the schema holds the ranges."""
 
-    enabled: bool
+    method: str
     percent_per_1000_cells: float
     threshold: float | None
+    # from the sample sheet
+    n_cells_loaded: int | None = None
 
     def expected_rate(self, n_cells: int) -> float:
-        """Return the share of doublets expected among `n_cells` recovered cells."""
+        """Return the share of doublets expected among `n_cells` recovered cells.
+
+        Where it is known how many were loaded, that tells how crowded droplets were.
+        """
+        if self.n_cells_loaded is not None:
+            n_cells = RECOVERED * self.n_cells_loaded
         return min(0.5, self.percent_per_1000_cells / 100 * n_cells / 1000)
 
 
 def scrublet_scores(
-    adata: ad.AnnData, *, expected_rate: float, seed: int
+    counts: sparse.csr_matrix, *, expected_rate: float, seed: int
 ) -> tuple[np.ndarray, float | None]:
-    """Return Scrublet's score per cell, and its threshold if it found one."""
+    """Return Scrublet's score per cell (Wolock 2019), and its threshold if it has one.
+
+    Raises
+    ------
+    ValueError
+        If fewer genes vary than Scrublet has components.
+    """
     import scanpy as sc
 
-    counts = ad.AnnData(adata.X.astype(np.float32), obs=adata.obs[[]].copy())
-    detected = np.asarray((counts.X > 0).sum(axis=0)).ravel() >= 3
-    counts = counts[:, detected].copy()
+    detected = np.bincount(counts.indices, minlength=counts.shape[1]) >= 3
+    adata = ad.AnnData(counts[:, np.flatnonzero(detected)].astype(np.float32))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sc.pp.scrublet(
-            counts,
+            adata,
             expected_doublet_rate=max(expected_rate, 1e-3),
-            n_prin_comps=min(30, counts.n_obs - 1, counts.n_vars - 1),
+            n_prin_comps=min(30, adata.n_obs - 1, adata.n_vars - 1),
             random_state=seed,
         )
-    threshold = counts.uns["scrublet"].get("threshold")
-    scores = counts.obs["doublet_score"].to_numpy(dtype=float)
+    threshold = adata.uns["scrublet"].get("threshold")
+    scores = adata.obs["doublet_score"].to_numpy(dtype=float)
     return scores, None if threshold is None else float(threshold)
+
+
+def classifier_scores(
+    counts: sparse.csr_matrix, *, seed: int
+) -> tuple[np.ndarray, float]:
+    """Return the classifier's score per cell, above which one is rather a doublet.
+
+    Raises
+    ------
+    ValueError
+        If too few genes vary.
+    """
+    from _shared.doublets import doublet_rate, doublet_scores
+
+    scores = doublet_scores(counts, seed=seed)
+    return scores, 1 - doublet_rate(scores)
 
 
 def choose_threshold(
@@ -65,22 +98,25 @@ def choose_threshold(
     automatic: float | None,
     expected_rate: float,
     fixed: float | None,
+    method: str = "scrublet",
 ) -> tuple[float, str]:
     """Return the threshold and where it comes from.
 
-    A fixed one wins; Scrublet's own is taken unless it is missing or calls absurdly
+    A fixed one wins; the method's own is taken unless it is missing or calls absurdly
     many or few; then the expected share of cells with the highest scores is called.
     """
     if fixed is not None:
         return fixed, "config"
     said = "found none"
     if automatic is not None:
-        rate = (scores > automatic).mean()
-        if expected_rate / ABSURD <= rate <= expected_rate * ABSURD:
-            return automatic, "scrublet"
-        said = f"would call {rate:.1%}"
+        n_called, n_expected = (scores > automatic).sum(), expected_rate * len(scores)
+        most = stats.poisson.isf(RARE, ABSURD * n_expected)
+        # whole cells: of less than one expected, none is no less
+        if int(n_expected / ABSURD) <= n_called <= most:
+            return automatic, method
+        said = f"would call {n_called / len(scores):.1%}"
     fallback = float(np.quantile(scores, 1 - expected_rate))
-    return fallback, f"expected rate, because Scrublet {said}"
+    return fallback, f"expected rate, because {method} {said}"
 
 
 def score(
@@ -89,20 +125,27 @@ def score(
     """Return `doublet_score` and `predicted_doublet` per cell, and the decision."""
     rate = settings.expected_rate(adata.n_obs)
     scores = np.full(adata.n_obs, np.nan)
-    threshold, source = None, "off in the config"
-    if settings.enabled and adata.n_obs < FEWEST_CELLS:
+    automatic, threshold, source = None, None, "off in the config"
+    if settings.method != "none" and adata.n_obs < FEWEST_CELLS:
         source = f"not scored: fewer than {FEWEST_CELLS} cells"
-    elif settings.enabled:
+    elif settings.method != "none":
+        counts = sparse.csr_matrix(adata.X)
         try:
-            scores, automatic = scrublet_scores(adata, expected_rate=rate, seed=seed)
+            if settings.method == "scrublet":
+                scores, automatic = scrublet_scores(
+                    counts, expected_rate=rate, seed=seed
+                )
+            else:
+                scores, automatic = classifier_scores(counts, seed=seed)
             threshold, source = choose_threshold(
                 scores,
                 automatic=automatic,
                 expected_rate=rate,
                 fixed=settings.threshold,
+                method=settings.method,
             )
         except ValueError as error:
-            # shallow cells have fewer variable genes than Scrublet has components
+            # shallow cells have fewer variable genes than are needed
             source = f"not scored: {error}"
     predicted = scores > (np.inf if threshold is None else threshold)
     table = pd.DataFrame(
@@ -110,9 +153,17 @@ def score(
         index=adata.obs_names.rename("barcode"),
     )
     decision = {
+        "method": settings.method,
         "threshold": threshold,
         "threshold_source": source,
+        "automatic_threshold": automatic,
+        "automatic_rate": (
+            None if automatic is None else float((scores > automatic).mean())
+        ),
         "expected_rate": rate,
+        "expected_from": (
+            "cells recovered" if settings.n_cells_loaded is None else "cells loaded"
+        ),
         "observed_rate": float(predicted.mean()) if adata.n_obs else None,
         "n_cells": adata.n_obs,
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -23,6 +24,7 @@ from _shared.design import (
 )
 from _shared.logs import log_to
 from _shared.marker_table import UNKNOWN
+from _shared.streams import Matrix, sums_by_group
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -47,24 +49,33 @@ class ExpressionSettings:
 
 
 def pseudobulk(
-    adata: ad.AnnData, cell_types: pd.Series, samples: pd.DataFrame
-) -> ad.AnnData:
-    """Return summed counts per sample and cell type, and per whole sample ("all")."""
-    counts = adata.layers["counts"]
+    counts: Matrix, cells: pd.DataFrame, cell_types: pd.Series, samples: pd.DataFrame
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return summed counts per sample and cell type, and per whole sample ("all").
+
+    Returns
+    -------
+    tuple
+        Counts (int64, pseudobulks x genes), and for each `sample`, `cell_type`,
+        `n_cells` and the columns of `samples`.
+    """
+    keys = pd.MultiIndex.from_arrays([cells["sample"].astype(object), cell_types])
+    groups, present = pd.factorize(keys)
+    # whole numbers stay exact in sums of floats up to 2^53
+    by_group = sums_by_group(counts, groups, len(present)).astype(np.int64)
+    n_cells = np.bincount(groups, minlength=len(present))
     sums, rows = [], []
     for sample in samples.index:
-        in_sample = np.flatnonzero(adata.obs["sample"] == sample)
-        types = cell_types.iloc[in_sample].to_numpy()
-        for cell_type in [ALL, *sorted(set(types))]:
-            cells = in_sample[(types == cell_type) | (cell_type == ALL)]
-            sums.append(np.asarray(counts[cells].sum(axis=0, dtype=np.int64)))
-            rows.append((sample, cell_type, len(cells)))
+        own = {key[1]: n for n, key in enumerate(present) if key[0] == sample}
+        for cell_type in [ALL, *sorted(own)]:
+            of = list(own.values()) if cell_type == ALL else [own[cell_type]]
+            sums.append(by_group[of].sum(axis=0))
+            rows.append((sample, cell_type, n_cells[of].sum()))
     obs = pd.DataFrame(rows, columns=["sample", "cell_type", "n_cells"])
     obs = obs.join(samples, on="sample")
     obs.index = obs["sample"].str.cat(obs["cell_type"], sep=":")
     obs.index.name = None
-    x = np.vstack(sums) if sums else np.zeros((0, adata.n_vars), dtype=np.int64)
-    return ad.AnnData(sparse.csr_matrix(x), obs=obs, var=adata.var[["gene_name"]])
+    return np.array(sums, dtype=np.int64).reshape(len(rows), counts.shape[1]), obs
 
 
 def counts_of(bulk: ad.AnnData, *, min_counts: int) -> pd.DataFrame:
@@ -157,9 +168,13 @@ def main(
     settings: ExpressionSettings,
 ) -> None:
     """Write pseudobulks, the long table of tests, and what was not tested and why."""
-    adata = ad.read_h5ad(clusters)
-    samples = sample_table(adata.obs, design)
-    bulk = pseudobulk(adata, cell_types_of(adata.obs, annotation), samples)
+    with h5py.File(clusters) as file:
+        cells, var = (ad.io.read_elem(file[name]) for name in ("obs", "var"))
+        samples = sample_table(cells, design)
+        types = cell_types_of(cells, annotation)
+        counts = Matrix(file["layers/counts"])
+        sums, obs = pseudobulk(counts, cells, types, samples)
+    bulk = ad.AnnData(sparse.csr_matrix(sums), obs=obs, var=var[["gene_name"]])
     bulk.write_h5ad(pseudobulk_path)
     reason = why_nothing(samples, design)
     if reason:

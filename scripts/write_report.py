@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata as ad
+import h5py
 import jinja2
+import pandas as pd
 
 from _shared import report_sections as sections
+from _shared.figures import QC_PANELS
 from _shared.logs import log_to
 from _shared.provenance import config_digest
-from _shared.report_tables import read_table, shown
+from _shared.report_tables import read_evidence, read_metrics, read_table, shown
+from _shared.streams import Matrix, read_tables
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -23,15 +27,24 @@ TABLES = (
     "markers",
     "annotation",
     "integration",
+    "swaps",
+    "resolutions",
+    "cluster_stability",
+    "cluster_tree",
+    "cluster_doublets",
     "expression",
     "expression_untested",
     "composition",
     "composition_shares",
     "composition_untested",
 )
+# tables whose columns are numbers unless they are names
+EVIDENCE = {"integration", "swaps", "resolutions", "cluster_stability", "cluster_tree"}
+EVIDENCE |= {"cluster_doublets"}
 # per sample; the second lot only for samples that enter as reads
 SAMPLE_FILES = ("verdict", "doublets", "cell_metrics", "thresholds", "ledger")
-READ_FILES = ("metrics", "inspection", "calling", "callers", "ranks", "saturation")
+SAMPLE_FILES += ("ambient", "calling", "callers", "ranks")
+READ_FILES = ("metrics", "inspection", "saturation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +58,27 @@ def load_sample(name: str, files: dict[str, Path]) -> dict:
     """Return what is known of one sample; None for what only reads could tell."""
     facts: dict = dict.fromkeys(SAMPLE_FILES + READ_FILES)
     for kind, path in files.items():
-        is_table = path.suffix == ".tsv"
-        facts[kind] = read_table(path) if is_table else json.loads(path.read_text())
+        if kind == "cell_metrics":
+            facts[kind] = read_metrics(path, QC_PANELS)
+        elif path.suffix == ".tsv":
+            facts[kind] = read_table(path)
+        else:
+            facts[kind] = json.loads(path.read_text())
     facts["cell_metrics"]["sample"] = name
+    facts["verdict"].setdefault("warnings", [])
     return {
         "sample": name,
         "n_called": len(facts["cell_metrics"]),
         "n_kept": int(facts["cell_metrics"]["kept"].sum()),
         **facts,
     }
+
+
+def load_table(name: str, path: Path | None) -> pd.DataFrame:
+    """Return a table of the run; one that no rule wrote is empty."""
+    if path is None:
+        return pd.DataFrame()
+    return read_evidence(path) if name in EVIDENCE else read_table(path)
 
 
 def render(context: dict) -> str:
@@ -80,6 +105,7 @@ def main(
     sheets: list[Path],
     reads_table: Path | None,
     reference: list[Path],
+    swaps_evidence: Path | None,
     page: Path,
     config: dict,
     settings: ReportSettings,
@@ -98,13 +124,19 @@ def main(
         A row per sample with reads, as `summarize_reads` writes it.
     reference
         What was found out about genome, annotation and index.
+    swaps_evidence
+        What `check_swaps` measured of each sample.
     """
-    adata = ad.read_h5ad(cells)
+    adata = read_tables(cells)
     samples = {name: load_sample(name, files) for name, files in sample_files.items()}
-    loaded = {name: read_table(path) for name, path in tables.items()}
+    loaded = {name: load_table(name, tables.get(name)) for name in TABLES}
     columns = [name for name in next(iter(design.values())) if name in adata.obs]
     types = adata.obs["cell_type"].cat.categories
     colors = dict(zip(types, adata.uns["cell_type_colors"], strict=True))
+    with h5py.File(cells) as file:
+        cells_part = sections.cells_section(
+            adata, Matrix(file["X"]), design=columns, tables=loaded, config=config
+        )
     context = {
         "title": settings.title,
         "config": config,
@@ -116,14 +148,12 @@ def main(
             adata,
             reads=read_table(reads_table) if reads_table else None,
             reference=[json.loads(path.read_text()) for path in reference],
+            swaps=loaded["swaps"],
+            swaps_evidence=json.loads(swaps_evidence.read_text())
+            if swaps_evidence
+            else None,
         ),
-        "cells": sections.cells_section(
-            adata,
-            design=columns,
-            markers=loaded["markers"],
-            annotation=loaded["annotation"],
-            integration=loaded["integration"],
-        ),
+        "cells": cells_part,
         "differences": sections.differences_section(
             loaded, ad.read_h5ad(pseudobulk), design, colors=colors, config=config
         ),
@@ -139,10 +169,12 @@ def main(
 def by_sample(inputs, samples: list[str], read_samples: list[str]) -> dict:
     """Return the input files of each sample by kind."""
     files: dict[str, dict[str, Path]] = {sample: {} for sample in samples}
-    for kinds, names in ((SAMPLE_FILES, samples), (READ_FILES, read_samples)):
-        for kind in kinds:
-            for sample, path in zip(names, inputs.get(kind), strict=True):
-                files[sample][kind] = Path(path)
+    for kind in SAMPLE_FILES + READ_FILES:
+        paths = inputs.get(kind) or []
+        # what not all samples have, those with reads have
+        names = samples if len(paths) == len(samples) else read_samples
+        for sample, path in zip(names, paths, strict=bool(paths)):
+            files[sample][kind] = Path(path)
     return files
 
 
@@ -154,7 +186,11 @@ if "snakemake" in globals():
             list(snakemake.params.design),
             snakemake.params.read_samples,
         ),
-        tables={name: Path(snakemake.input.get(name)) for name in TABLES},
+        tables={
+            name: Path(snakemake.input.get(name))
+            for name in TABLES
+            if snakemake.input.get(name)
+        },
         cells=Path(snakemake.input.cells),
         pseudobulk=Path(snakemake.input.pseudobulk),
         design=snakemake.params.design,
@@ -163,6 +199,9 @@ if "snakemake" in globals():
         if snakemake.input.reads_table
         else None,
         reference=[Path(path) for path in snakemake.input.reference],
+        swaps_evidence=Path(snakemake.input.swaps_evidence)
+        if snakemake.input.get("swaps_evidence")
+        else None,
         page=Path(snakemake.output.page),
         config=snakemake.params.config,
         settings=ReportSettings(**snakemake.params.settings),

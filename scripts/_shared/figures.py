@@ -13,12 +13,18 @@ from _shared.svg import GRID, INK, MOST_VECTOR_POINTS, MUTED, SURFACE, styled
 
 CELL, NO_CELL, LIMIT = "#3f90da", "#a0a4ab", "#bd1f01"
 MOST_LEGEND_ROWS = 24
+# more points add nothing to a map
+MOST_DRAWN = 200_000
 QC_PANELS = {
     "total_counts": ("counts per cell", True),
     "n_genes_by_counts": ("genes per cell", True),
     "pct_counts_mt": ("mitochondrial counts (%)", False),
     "doublet_score": ("doublet score", False),
+    "complexity": ("log genes / log counts", False),
+    "pct_counts_ribo": ("ribosomal counts (%)", False),
+    "pct_counts_hb": ("hemoglobin counts (%)", False),
 }
+PANELS_PER_ROW = 4
 
 
 def _short(value: float, _position: int | None = None) -> str:
@@ -29,7 +35,7 @@ def _short(value: float, _position: int | None = None) -> str:
     return f"{value:g}"
 
 
-def _clipped(name: object, most: int = 26) -> str:
+def clipped(name: object, most: int = 26) -> str:
     text = str(name)
     return text if len(text) <= most else text[: most - 1] + "…"
 
@@ -89,7 +95,7 @@ def saturation_curves(curves: dict[str, pd.DataFrame]) -> Figure:
             x, y = shown["mean_reads_per_cell"], shown[column]
             beyond = shown["source"] == "extrapolated"
             here = shown["source"] == "measured"
-            axes.plot(x[~beyond], y[~beyond], color=color, lw=1.8, label=_clipped(name))
+            axes.plot(x[~beyond], y[~beyond], color=color, lw=1.8, label=clipped(name))
             axes.plot(x[beyond | here], y[beyond | here], color=color, lw=1.2, ls="--")
             axes.plot(x[here], y[here], "o", color=color, ms=4)
         axes.set(
@@ -115,10 +121,19 @@ def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
 def qc_ridges(cells: pd.DataFrame, thresholds: pd.DataFrame) -> Figure:
     """Draw the distribution of every QC metric, a row per sample, with its limits."""
     samples = list(dict.fromkeys(thresholds["sample"]))
-    height = 1.1 + 0.46 * len(samples)
+    measured = {
+        metric: panel
+        for metric, panel in QC_PANELS.items()
+        if metric in cells and pd.to_numeric(cells[metric]).notna().any()
+    }
+    n_rows = max(-(-len(measured) // PANELS_PER_ROW), 1)
+    height = (0.7 + 0.46 * len(samples)) * n_rows + 0.4
     figure = Figure(figsize=(11.5, height), layout="constrained")
-    panels = figure.subplots(1, len(QC_PANELS), sharey=True, squeeze=False)[0]
-    for axes, (metric, (title, log)) in zip(panels, QC_PANELS.items(), strict=True):
+    panels = figure.subplots(n_rows, PANELS_PER_ROW, sharey=True, squeeze=False).ravel()
+    for axes in panels[len(measured) :]:
+        axes.set_visible(False)
+    drawn = zip(panels, measured.items(), strict=False)
+    for axes, (metric, (title, log)) in drawn:
         values = pd.to_numeric(cells[metric]).to_numpy(dtype=float)
         shown = np.log10(values + 1) if log else values
         finite = shown[np.isfinite(shown)]
@@ -184,7 +199,7 @@ def stacked_bars(
             left=left,
             color=color,
             height=0.72,
-            label=_clipped(column),
+            label=clipped(column),
             edgecolor=SURFACE,
             linewidth=0.6,
         )
@@ -217,8 +232,11 @@ def _umap_axes(n_legend_rows: int) -> tuple[Figure, object]:
 
 
 def _shuffled(n: int) -> np.ndarray:
-    """Return an order that lets no sample lie on top of the others, always the same."""
-    return np.random.default_rng(0).permutation(n)
+    """Return an order that lets no sample lie on top of the others, always the same.
+
+    Of more than `MOST_DRAWN` cells so many are chosen at random.
+    """
+    return np.random.default_rng(0).permutation(n)[:MOST_DRAWN]
 
 
 @styled
@@ -238,8 +256,9 @@ def umap_by_category(
         lw=0,
         rasterized=len(umap) > MOST_VECTOR_POINTS,
     )
+    drawn = umap[order]
     for code, name in enumerate(names if name_groups else []):
-        mine = umap[order][codes == code]
+        mine = drawn[codes == code]
         if len(mine):
             axes.text(
                 *np.median(mine, axis=0),
@@ -256,7 +275,7 @@ def umap_by_category(
                 },
             )
     handles = [
-        Line2D([], [], ls="", marker="o", ms=6, color=color, label=_clipped(name))
+        Line2D([], [], ls="", marker="o", ms=6, color=color, label=clipped(name))
         for name, color in zip(names[:MOST_LEGEND_ROWS], colors, strict=False)
     ]
     if len(names) > MOST_LEGEND_ROWS:
@@ -474,7 +493,7 @@ def bars(values: pd.Series, *, colors: Sequence[str], xlabel: str) -> Figure:
     axes = figure.subplots()
     drawn = axes.barh(range(len(values)), values, color=list(colors), height=0.72)
     axes.bar_label(drawn, [f"{v:,}" for v in values], padding=3, fontsize=8.5)
-    axes.set_yticks(range(len(values)), [_clipped(n, 40) for n in values.index])
+    axes.set_yticks(range(len(values)), [clipped(n, 40) for n in values.index])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.invert_yaxis()
     axes.set_xlabel(xlabel)

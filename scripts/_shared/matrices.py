@@ -13,6 +13,11 @@ from _shared.logs import UserError
 
 # a matrix in which more barcodes than this share have fewer counts holds empty droplets
 EMPTY_COUNTS, MOST_EMPTY = 10, 0.5
+# so does one in which more than that share are this far below a large barcode (the
+# first percentile from above, or this rank if it is higher) ...
+LARGE_RANK, LARGE_RATIO = 30, 10
+# ... and vary no more than draws from one profile: of so many barcodes and genes
+SOUP_BARCODES, SOUP_GENES, MOST_DISPERSED = 2000, 100, 1.2
 Counts = tuple[sparse.csr_matrix, pd.Index, pd.DataFrame]
 
 
@@ -182,26 +187,52 @@ def read_matrix(path: Path, mito: re.Pattern) -> Counts:
         raise UserError(f"{path}: cannot be read ({error}); fetch it again.") from None
 
 
-def read_counts(path: Path, mito: re.Pattern) -> Counts:
-    """Read a user's matrix of called cells.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read, or holds mostly empty droplets.
-    """
-    counts, barcodes, var = read_matrix(path, mito)
-    empty = share_empty(counts)
-    if empty > MOST_EMPTY:
-        raise UserError(
-            f"{path}: {empty:.0%} of the {len(barcodes)} barcodes have fewer than "
-            f"{EMPTY_COUNTS} counts, so it holds empty droplets; give the matrix of "
-            "called cells (filtered, not raw)."
-        )
-    return counts, barcodes, var
-
-
 def share_empty(counts: sparse.csr_matrix) -> float:
     """Return the share of barcodes with next to no counts."""
     totals = np.asarray(counts.sum(axis=1)).ravel()
     return float((totals < EMPTY_COUNTS).mean()) if len(totals) else 0.0
+
+
+def is_soup(counts: sparse.csr_matrix) -> bool:
+    """Tell whether barcodes (rows) vary as draws from one profile do, no more.
+
+    Of Pearson's residuals of the genes with the most counts: their mean square is 1
+    where each barcode is a handful of the same soup, and above where cells differ.
+    """
+    totals = np.asarray(counts.sum(axis=1)).ravel().astype(float)
+    genes = np.asarray(counts.sum(axis=0)).ravel()
+    most = np.argsort(-genes, kind="stable")[:SOUP_GENES]
+    most = most[genes[most] > 0]
+    if not len(most) or len(totals) < 2:
+        return False
+    expected = np.outer(totals, genes[most] / genes.sum())
+    squares = (counts[:, most].toarray() - expected) ** 2 / expected
+    return float(np.median(squares.mean(axis=0))) < MOST_DISPERSED
+
+
+def emptiness(counts: sparse.csr_matrix) -> tuple[bool, str]:
+    """Tell whether a matrix holds empty droplets, and by what.
+
+    It does where most barcodes have next to no counts; and where most are far below the
+    largest and all of one profile, as when droplets hold much ambient RNA.
+    """
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    share = share_empty(counts)
+    said = (
+        f"{share:.1%} of {len(totals)} barcodes have fewer than {EMPTY_COUNTS} counts"
+    )
+    if share > MOST_EMPTY:
+        return True, f"{said}, so the matrix holds empty droplets"
+    falling = np.sort(totals)[::-1]
+    large = falling[min(LARGE_RANK, len(falling) // 100)] if len(falling) else 0
+    is_low = totals < large / LARGE_RATIO
+    if len(totals) and is_low.mean() > MOST_EMPTY:
+        low = np.flatnonzero(is_low & (totals > 0))
+        # evenly spread over the file, as barcodes may be sorted by counts
+        if is_soup(counts[low[:: max(1, len(low) // SOUP_BARCODES)]]):
+            return True, (
+                f"{is_low.sum()} of {len(totals)} barcodes have fewer than "
+                f"{large / LARGE_RATIO:.0f} counts and all one profile, so the matrix "
+                "holds empty droplets"
+            )
+    return False, f"{said}, so the matrix holds called cells"

@@ -18,11 +18,14 @@ PACKAGES = (
     "scikit-learn",
     "igraph",
     "umap-learn",
+    "faiss-cpu",
     "harmonypy",
+    "scranpy",
     "pydeseq2",
 )
 # sections whose rules come after the object or beside it, or bring what has checksums
 NOT_IN_OBJECT = {
+    "check_swaps",
     "design",
     "fetch_reads",
     "fetch_whitelist",

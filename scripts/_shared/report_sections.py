@@ -1,16 +1,23 @@
 """Sections of the report: what each of them shows, as values for the page template."""
 
 import logging
-from collections.abc import Callable
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from _shared import figures
 from _shared.palette import CATEGORIES, colors_of
+from _shared.report_evidence import (
+    ambient_section,
+    chosen_resolution,
+    doublet_figure,
+    integration_columns,
+    reasons_figure,
+    resolution_section,
+    swaps_section,
+)
 from _shared.report_tables import (
     best_genes,
     cells_by_gene,
@@ -18,34 +25,29 @@ from _shared.report_tables import (
     expression_summary,
     ledger_problems,
     ledger_shares,
+    records,
     z_scores,
 )
-from _shared.svg import to_svg
+from _shared.streams import Matrix
+from _shared.svg import svg
 
 logger = logging.getLogger("write_report")
 
 # more than this stays in the tables
 TOP_MARKERS = 10
 TOP_GENES = 25
-REMOVED = ("#ffa90e", "#bd1f01", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581")
+REMOVED = tuple(color for color in CATEGORIES if color != figures.CELL)
 
+# what not every method of scoring doublets tells
+NOT_TOLD = {"method": "", "automatic_rate": None, "expected_from": ""}
 UMAP_CAPTIONS = {
     "leiden": "Look for clusters without a gap between them, or torn in two.",
     "cell_type": "Look for a type in two distant places: one may be another type.",
     "total_counts": "Look for clusters of very low counts: debris or dying cells.",
     "pct_counts_mt": "Look for clusters of high values: stressed or dying cells.",
+    "doublet_score": "Look for clusters of high values between others: doublets.",
+    "leiden_stability": "Look for cells of low values: the border of two clusters.",
 }
-
-
-def svg(label: str, draw: Callable[..., Figure], /, *args, **kwargs) -> Markup:
-    """Draw a figure and return it as markup for the page."""
-    # the SVG has no text of users but what matplotlib and `to_svg` escaped
-    return Markup(to_svg(draw(*args, **kwargs), label))
-
-
-def records(table: pd.DataFrame) -> list[dict]:
-    """Return the rows of a table."""
-    return table.to_dict("records")
 
 
 def verdict_section(samples: dict[str, dict]) -> dict:
@@ -64,7 +66,11 @@ def verdict_section(samples: dict[str, dict]) -> dict:
             ]
             for status in ("pass", "warn", "fail")
         }
-    ordered = sorted(samples.values(), key=lambda s: s["verdict"]["verdict"] == "kept")
+    # those set aside first, then those with something to look at
+    ordered = sorted(
+        samples.values(),
+        key=lambda s: (s["verdict"]["verdict"] == "kept", not s["verdict"]["warnings"]),
+    )
     n_kept = sum(s["verdict"]["verdict"] == "kept" for s in ordered)
     return {"samples": ordered, "metrics": metrics, "n_kept": n_kept}
 
@@ -92,8 +98,10 @@ def reads_section(
     *,
     reads: pd.DataFrame | None,
     reference: list[dict],
+    swaps: pd.DataFrame,
+    swaps_evidence: dict | None,
 ) -> dict:
-    """Return reads, knee plots, distributions, doublets and the checked ledger."""
+    """Return reads, knees, ambient RNA, distributions, doublets, ledger and swaps."""
     curves = {
         name: facts["saturation"]
         for name, facts in samples.items()
@@ -139,13 +147,31 @@ def reads_section(
         "knees": {
             name: svg(f"Barcode ranks of {name}", figures.knee_plot, facts["ranks"])
             for name, facts in samples.items()
-            if facts["ranks"] is not None and len(facts["ranks"])
+            if facts["ranks"] is not None
+            and (facts["ranks"]["is_cell_share"] < 1).any()
         },
+        "called": [
+            {"sample": name, **facts["calling"]}
+            for name, facts in samples.items()
+            if facts["calling"]
+        ],
+        "ambient": ambient_section(samples),
+        "nuclei": [
+            f"{name} (by the {facts['verdict']['nuclei']['by']})"
+            for name, facts in samples.items()
+            if facts["verdict"].get("nuclei", {}).get("is_nuclei")
+        ],
         "ridges": ridges if len(cells) else None,
         "thresholds": records(thresholds),
-        "doublets": [{"sample": name, **s["doublets"]} for name, s in samples.items()],
+        "doublets": [
+            {"sample": name, **NOT_TOLD, **facts["doublets"]}
+            for name, facts in samples.items()
+        ],
+        "doublet_figure": doublet_figure(samples),
+        "swaps": swaps_section(swaps, swaps_evidence, samples),
         "ledger": records(ledger),
         "ledger_bars": bars if shares.to_numpy().sum() else None,
+        "ledger_reasons": reasons_figure(ledger),
         "ledger_problems": problems,
     }
 
@@ -178,8 +204,15 @@ def umaps(adata: ad.AnnData, design: list[str]) -> list[dict]:
     for name, title, label, values in (
         ("total_counts", "counts", "log10(counts + 1)", np.log10),
         ("pct_counts_mt", "mitochondrial share", "mitochondrial (%)", None),
+        ("doublet_score", "doublet score", "doublet score", None),
+        ("leiden_stability", "stability", "stability", None),
     ):
+        if name not in adata.obs:
+            continue
         value = adata.obs[name].to_numpy(dtype=float)
+        if not np.isfinite(value).any():
+            # not measured: no gene is known to be mitochondrial, too few cells
+            continue
         value = values(value + 1) if values else value
         drawn.append(
             {
@@ -199,21 +232,37 @@ def umaps(adata: ad.AnnData, design: list[str]) -> list[dict]:
 
 def cells_section(
     adata: ad.AnnData,
+    matrix: Matrix,
     *,
     design: list[str],
-    markers: pd.DataFrame,
-    annotation: pd.DataFrame,
-    integration: pd.DataFrame,
+    tables: dict[str, pd.DataFrame],
+    config: dict,
 ) -> dict:
-    """Return embeddings, cluster sizes, labels and markers."""
+    """Return embeddings, cluster sizes, labels, markers, and why these clusters."""
+    markers, annotation = tables["markers"], tables["annotation"]
+    integration = tables["integration"]
     section = {
         "n_cells": adata.n_obs,
+        "n_drawn": min(adata.n_obs, figures.MOST_DRAWN),
         "n_clusters": adata.obs["leiden"].cat.categories.size,
         "annotation": records(annotation),
         "markers": records(
             markers[markers.groupby("cluster").cumcount() < TOP_MARKERS]
         ),
         "integration": records(integration),
+        "integration_columns": integration_columns(integration),
+        "evidence": resolution_section(
+            tables,
+            colors=dict(
+                zip(
+                    adata.obs["leiden"].cat.categories,
+                    adata.uns["leiden_colors"],
+                    strict=True,
+                )
+            ),
+            least=config["find_clusters"].get("min_stability"),
+        ),
+        "resolution": chosen_resolution(tables["resolutions"], config),
         "umaps": [],
         "sizes": None,
         "dots": None,
@@ -234,7 +283,7 @@ def cells_section(
     genes = dot_plot_genes(markers) if len(markers) else []
     genes = [gene for gene in genes if gene in adata.var_names]
     if genes:
-        means, shares = cells_by_gene(adata, genes)
+        means, shares = cells_by_gene(adata, matrix, genes)
         section["dots"] = svg("Top markers", figures.dot_plot, means, shares)
     return section
 

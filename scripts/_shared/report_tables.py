@@ -1,13 +1,15 @@
 """Numbers of the report: reading, checking and summarizing the result tables."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
+from _shared.streams import Matrix
 
 NUMERIC = {
     "auc",
@@ -50,7 +52,11 @@ NUMERIC = {
     "total_counts",
     "upper",
 }
-BOOLEAN = {"chosen", "kept", "predicted_doublet", "used"}
+BOOLEAN = {"chosen", "flagged", "kept", "predicted_doublet", "used"}
+# what is no number though it may look like one
+NAMES = {"child", "cluster", "method", "other", "parent", "reason", "sample", "meaning"}
+NAMES |= {"batch_column", "check", "parent_1", "parent_2", "parents", "status"}
+MISSING = {"", "nan", "NaN", "inf", "-inf"}
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -61,6 +67,28 @@ def read_table(path: Path) -> pd.DataFrame:
     for name in BOOLEAN & set(table):
         table[name] = table[name].str.lower() == "true"
     return table
+
+
+def read_evidence(path: Path) -> pd.DataFrame:
+    """Return a table in which every column of numbers alone, or of nothing, is numeric.
+
+    Names stay text though they look like numbers: clusters, samples, methods.
+    """
+    table = read_table(path)
+    for name in set(table) - NAMES:
+        if not pd.api.types.is_string_dtype(table[name]):
+            continue
+        values = pd.to_numeric(table[name], errors="coerce")
+        if len(table) and table.loc[values.isna(), name].isin(MISSING).all():
+            table[name] = values
+        elif len(table) and table[name].str.lower().isin(["true", "false"]).all():
+            table[name] = table[name].str.lower() == "true"
+    return table
+
+
+def records(table: pd.DataFrame) -> list[dict]:
+    """Return the rows of a table."""
+    return table.to_dict("records")
 
 
 def shown(value: object, kind: str = "text") -> str:
@@ -133,6 +161,38 @@ def ledger_shares(ledger: pd.DataFrame) -> pd.DataFrame:
     return wide[[name for name in ("kept", *rules) if name in wide]].fillna(0)
 
 
+def failed_shares(ledger: pd.DataFrame) -> pd.DataFrame:
+    """Return the percent of called cells that fail each rule, samples by rules.
+
+    A cell that fails several is counted for each; rules that none fails are left out.
+    """
+    ends = {"barcodes_seen", "not_called", "kept"}
+    called = ledger[ledger["step"] == "not_called"].set_index("sample")["remaining"]
+    steps = ledger[~ledger["step"].isin(ends)]
+    wide = steps.pivot_table(
+        index="sample",
+        columns="step",
+        values="removed_any",
+        aggfunc="sum",
+        sort=False,
+    ).fillna(0)
+    wide = wide.loc[:, (wide > 0).any()]
+    shares = 100 * wide.div(called.reindex(wide.index).clip(lower=1), axis=0)
+    return shares[called.reindex(shares.index) > 0]
+
+
+def square(pairs: pd.DataFrame, names: list[str]) -> pd.DataFrame | None:
+    """Return a value for every pair as a symmetric table; None without two names."""
+    if not len(pairs):
+        return None
+    there = set(pairs["sample"]) | set(pairs["other"])
+    order = [name for name in names if name in there]
+    wide = pd.DataFrame(np.nan, index=order, columns=order)
+    for row in pairs.itertuples():
+        wide.loc[row.sample, row.other] = wide.loc[row.other, row.sample] = row.value
+    return wide
+
+
 def best_genes(results: pd.DataFrame, *, n: int) -> pd.DataFrame:
     """Return the `n` genes with the smallest p-values of one test."""
     ordered = results.assign(size=-results["log2_fold_change"].abs())
@@ -168,11 +228,20 @@ def z_scores(
     return pd.DataFrame(scaled, index=names, columns=samples)
 
 
+def read_metrics(path: Path, names: Iterable[str]) -> pd.DataFrame:
+    """Return those of the metrics `names` that a table of cells has, and `kept`."""
+    wanted = {*names, "kept"}
+    return pd.read_csv(path, sep="\t", usecols=lambda name: name in wanted)
+
+
 def cells_by_gene(
-    adata: ad.AnnData, genes: list[str]
+    adata: ad.AnnData, matrix: Matrix, genes: list[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return mean expression and percent of cells with the gene, clusters by genes."""
-    values = sparse.csr_matrix(adata.X)[:, adata.var_names.get_indexer(genes)]
+    """Return mean expression and percent of cells with the gene, clusters by genes.
+
+    `matrix` is read in pieces; `adata` says what its rows and columns are.
+    """
+    columns = adata.var_names.get_indexer(genes)
     clusters = adata.obs["leiden"]
     names = list(clusters.cat.categories)
     member = sparse.csr_matrix(
@@ -181,11 +250,15 @@ def cells_by_gene(
     )
     sizes = np.maximum(np.asarray(member.sum(axis=1)), 1)
     symbols = adata.var.loc[genes, "gene_name"].astype(str).to_numpy()
-    means = (member @ values).toarray() / sizes
-    shares = 100 * (member @ (values > 0).astype(float)).toarray() / sizes
+    means, shares = (np.zeros((len(names), len(genes))) for _ in range(2))
+    for start, stop in matrix.pieces():
+        values = matrix.rows(start, stop)[:, columns].astype(float)
+        part = member[:, start:stop]
+        means += (part @ values).toarray()
+        shares += (part @ (values > 0).astype(float)).toarray()
     return (
-        pd.DataFrame(means, index=names, columns=symbols),
-        pd.DataFrame(shares, index=names, columns=symbols),
+        pd.DataFrame(means / sizes, index=names, columns=symbols),
+        pd.DataFrame(100 * shares / sizes, index=names, columns=symbols),
     )
 
 

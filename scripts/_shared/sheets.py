@@ -6,11 +6,14 @@ Every error names sheet, row (the line in the file), column and remedy.
 import csv
 import difflib
 import gzip
+import math
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from jsonschema import Draft202012Validator
 
 from _shared.logs import UserError
 
@@ -18,18 +21,22 @@ SHORTEST_FASTQ_BYTES = 1000
 FASTQ_COLUMNS = ("fastq_1", "fastq_2", "fastq_3", "fastq_4")
 FILE_COLUMNS = (*FASTQ_COLUMNS, "bam")
 Row = dict[str, str]
+# how a sheet says what is no number
+WORDS = {"yes": True, "no": False, "auto": "auto", "none": None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sheets:
     """Samples by name, and the rows of reads of each in the order of the sheet.
 
-    `chemistries` has what sheet or config say, "" where the reads must tell.
+    `chemistries` has what sheet or config say, "" where the reads must tell; `filters`
+    the settings of `filter_cells` that a row has of its own.
     """
 
     samples: dict[str, Row]
     reads: dict[str, list[Row]]
     chemistries: dict[str, str]
+    filters: dict[str, dict] = field(default_factory=dict)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -182,6 +189,68 @@ def read_samples(
     return samples
 
 
+def own_columns(section: dict) -> dict[str, dict]:
+    """Return the keys of a section that the sample sheet may have as columns."""
+    rules = section["properties"].items()
+    return {name: rule for name, rule in rules if rule.get("type") != "array"}
+
+
+def own_settings(path: str, row: Row, *, section: dict) -> dict:
+    """Return what a row of the sample sheet says in place of the config.
+
+    Parameters
+    ----------
+    section
+        The schema of a section of the config: columns are named as its keys. A blank
+        cell is the config's value, `none` stands for null.
+
+    Raises
+    ------
+    UserError
+        If a value is none that the config could have.
+    """
+    own = {}
+    for name, rule in own_columns(section).items():
+        if not (text := row.get(name, "")):
+            continue
+        value = WORDS[text] if text in WORDS else _number(text)
+        if not Draft202012Validator(rule).is_valid(value):
+            raise UserError(
+                f"{path} row {row['_line']} column {name}: '{text}' does not fit: "
+                f"{rule['description']}; give {_allowed(rule)}, or leave it empty for "
+                "what the config says."
+            )
+        own[name] = value
+    return own
+
+
+def _number(text: str) -> float | str:
+    """Return text as the number that it is, else as it stands."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if not math.isfinite(value):
+        return text
+    return int(value) if value.is_integer() else value
+
+
+def _allowed(rule: dict) -> str:
+    """Return in words which values a sheet may have by the schema of a key."""
+    if "enum" in rule or rule["type"] == "boolean":
+        allowed = rule.get("enum", [True, False])
+        return " or ".join(text for text, value in WORDS.items() if value in allowed)
+    types = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
+    said = "a whole number" if "integer" in types else "a number"
+    for key, word in (
+        ("minimum", "from"),
+        ("exclusiveMinimum", "above"),
+        ("maximum", "to"),
+    ):
+        said += f" {word} {rule[key]}" if key in rule else ""
+    return said + (", none" if "null" in types else "")
+
+
 def _check_ways_in(where: str, row: Row) -> None:
     """Raise `UserError` unless a row has one of FASTQ files, a BAM, an accession."""
     ways = [
@@ -296,14 +365,21 @@ def find_lists(config: dict, *, registry: dict, folder: Path) -> dict[str, str]:
     Raises
     ------
     UserError
-        If the config names a list that is not in the registry.
+        If the config names a list that is not in the registry, or a file that is not
+        there in another place than the usual one.
     """
     named = config["prepare_whitelist"]
-    for name in named:
+    for name, path in named.items():
         if name not in registry:
             raise UserError(
                 f"config: prepare_whitelist: unknown list '{name}'"
                 f"{did_you_mean(name, registry)}; known are {', '.join(registry)}."
+            )
+        is_usual = Path(path) == Path("resources/whitelists", f"{name}.txt.gz")
+        if not is_usual and not Path(path).is_file():
+            raise UserError(
+                f"config: prepare_whitelist: {name}: no such file: {path}; mend the "
+                "path (it is relative to the working folder)."
             )
     lists = {}
     for name, source in registry.items():
@@ -355,19 +431,35 @@ def load_sheets(
     reads_schema: dict,
     chemistries: dict,
     lists: dict[str, str],
+    filter_section: dict | None = None,
 ) -> Sheets:
     """Read and check both sheets, and the files that the config names for them.
+
+    `filter_section` is the schema of the section `filter_cells` of the config, whose
+    keys may be columns of the sample sheet.
 
     Raises
     ------
     UserError
         With one sentence for the first thing that is wrong.
     """
+    own = own_columns(filter_section) if filter_section else {}
+    for name in config["design"]["columns"]:
+        if name in own:
+            raise UserError(
+                f"config: design: columns: '{name}' is a key of filter_cells, which a "
+                "column of the sample sheet sets ; name the column otherwise."
+            )
     samples = read_samples(
         config["samples"],
         schema=samples_schema,
-        design_columns=config["design"]["columns"],
+        design_columns=[*config["design"]["columns"], *own],
     )
+    filters = {
+        name: own_settings(config["samples"], row, section=filter_section)
+        for name, row in samples.items()
+        if own
+    }
     # without a single sample that needs reads, the read sheet need not exist
     all_counts = all(row.get("counts") for row in samples.values())
     if all_counts and not Path(config["reads"]).exists():
@@ -387,7 +479,7 @@ def load_sheets(
             registry=chemistries,
             lists=lists,
         )
-    return Sheets(samples=samples, reads=reads, chemistries=named)
+    return Sheets(samples=samples, reads=reads, chemistries=named, filters=filters)
 
 
 def check_design(design: dict, samples: dict[str, Row]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 # placeholders that become CSS variables, so that one figure suits light and dark
@@ -98,6 +99,12 @@ def to_svg(figure: Figure, label: str) -> str:
         text = text.replace(placeholder, variable)
     text = re.sub(r"\n\s*", "\n", text)
     return text.replace("<svg", f'<svg role="img" aria-label="{_quoted(label)}"', 1)
+
+
+def svg(label: str, draw: Callable[..., Figure], /, *args, **kwargs) -> Markup:
+    """Draw a figure and return it as markup for the page."""
+    # the SVG has no text of users but what matplotlib and `to_svg` escaped
+    return Markup(to_svg(draw(*args, **kwargs), label))
 
 
 def _quoted(text: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import scanpy as sc
@@ -27,6 +28,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from _shared.fastq import scan_fastq  # noqa: E402
 from _shared.matrices import read_mtx  # noqa: E402
+from _shared.streams import Matrix  # noqa: E402
 from filter_cells import quality  # noqa: E402
 from find_clusters import ClusterSettings, clustered  # noqa: E402
 from find_markers import best_markers  # noqa: E402
@@ -83,8 +85,7 @@ def measure_cells(folder: Path) -> Pair:
 
 def normalize(folder: Path) -> Pair:
     """Log-normalised matrix, against scanpy's two calls."""
-    adata = ad.read_h5ad(folder / "results/clusters/merged.h5ad")
-    counts = adata.layers["counts"]
+    counts = ad.read_h5ad(folder / "results/clusters/merged.h5ad").X
 
     def plain() -> None:
         copy = ad.AnnData(counts.astype(np.float32))
@@ -99,11 +100,14 @@ def normalize(folder: Path) -> Pair:
 
 def reduce(folder: Path) -> Pair:
     """Principal components, against scanpy's default solver."""
-    adata = ad.read_h5ad(folder / "results/clusters/normalized.h5ad")
-    x = adata.X[:, adata.var["highly_variable"].to_numpy()]
-    return lambda: principal_components(x, n_comps=50), lambda: sc.pp.pca(
-        x, n_comps=50, random_state=1
-    )
+    path = folder / "results/clusters/variable.h5ad"
+    x = ad.read_h5ad(path).X
+
+    def ours() -> object:
+        with h5py.File(path) as file:
+            return principal_components(Matrix(file["X"]), n_comps=50)
+
+    return ours, lambda: sc.pp.pca(x, n_comps=50, random_state=1)
 
 
 def cluster(folder: Path) -> Pair:
@@ -123,18 +127,32 @@ def cluster(folder: Path) -> Pair:
 
 def find_markers(folder: Path) -> Pair:
     """Wilcoxon markers, against scanpy's, both corrected for ties."""
-    adata = ad.read_h5ad(folder / "results/clusters/clusters.h5ad")
-    return lambda: best_markers(adata, n_genes=100), lambda: sc.tl.rank_genes_groups(
+    path = folder / "results/clusters/clusters.h5ad"
+    adata = ad.read_h5ad(path)
+    leiden, var = adata.obs["leiden"], adata.var
+
+    def ours() -> object:
+        with h5py.File(path) as file:
+            return best_markers(Matrix(file["X"]), leiden, var, n_genes=100)
+
+    return ours, lambda: sc.tl.rank_genes_groups(
         adata, "leiden", method="wilcoxon", tie_correct=True, n_genes=100
     )
 
 
 def sum_pseudobulks(folder: Path) -> Pair:
     """Pseudobulks, against scanpy's aggregation."""
-    adata = ad.read_h5ad(folder / "results/report/reads2cells.h5ad")
+    path = folder / "results/report/reads2cells.h5ad"
+    adata = ad.read_h5ad(path)
     labels = adata.obs["cell_type"].astype(object)
     samples = pd.DataFrame(index=sorted(adata.obs["sample"].unique()))
-    return lambda: pseudobulk(adata, labels, samples), lambda: sc.get.aggregate(
+
+    def ours() -> object:
+        with h5py.File(path) as file:
+            counts = Matrix(file["layers/counts"])
+            return pseudobulk(counts, adata.obs, labels, samples)
+
+    return ours, lambda: sc.get.aggregate(
         adata, by=["sample", "cell_type"], func="sum", layer="counts"
     )
 

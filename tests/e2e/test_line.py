@@ -138,10 +138,15 @@ KEYS = {
     "count_reads": ({"outFilterScoreMin": 20}, {"count_reads"}),
     "call_cells": ({"fdr": 0.05}, {"call_cells"}),
     "load_cells": ({"mito_pattern": "^mt"}, {"load_cells"}),
+    # what goes on is another matrix
+    "correct_ambient": ({"use": True}, {"correct_ambient", "merge_samples"}),
+    # not asked for by the method
+    "run_cellbender": ({"epochs": 9}, set()),
     "score_doublets": ({"threshold": 0.3}, {"score_doublets"}),
     # a target of its own
     "parity": ({"sample": "d1_ctrl", "matrix": "outs"}, set()),
     "filter_cells": ({"min_genes": 5}, {"filter_cells"}),
+    "check_swaps": ({"max_percent_shared": 30}, {"check_swaps"}),
     "normalize_counts": ({"n_top_genes": 100}, {"normalize_counts"}),
     "reduce_dimensions": ({"n_comps": 20}, {"reduce_dimensions"}),
     "integrate_batches": ({"batch_column": "donor"}, {"integrate_batches"}),

@@ -143,7 +143,7 @@ class Lab:
             # so that most damage lies behind the first reads
             "inspect_reads": {"n_reads": 3000},
             # a few cells say nothing about doublets
-            "score_doublets": {"enabled": False},
+            "score_doublets": {"method": "none"},
         }
 
     def add(

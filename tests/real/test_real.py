@@ -158,6 +158,36 @@ def test_sorted_blood_cells(tmp_path):
     assert ari >= 0.75
 
 
+def test_cells_among_all_droplets_of_a_given_matrix(tmp_path):
+    results = run(
+        tmp_path,
+        "results/cells/mbrain/cells.h5ad",
+        samples=pd.DataFrame(
+            {
+                "sample": ["mbrain"],
+                "counts": [str(DATA / "counts-raw-droplets-mbrain")],
+            }
+        ),
+        load_cells={"mito_pattern": "^mt-"},
+    )
+    calling = json.loads((results / "count/mbrain/calling.json").read_text())
+    print(calling["n_called"], calling["evidence"])
+    assert 100 <= calling["n_called"] <= 300
+    assert calling["matrix"] == "all droplets"
+    assert calling["barcodes_seen"] == 16_038
+    assert "holds empty droplets" in calling["evidence"][0]
+    callers = pd.read_csv(results / "count/mbrain/callers.tsv", sep="\t")
+    assert len(callers) >= 2
+    ranks = pd.read_csv(results / "count/mbrain/barcode_ranks.tsv", sep="\t")
+    assert ranks["rank"].max() == 16_038
+    ambient = json.loads((results / "cells/mbrain/ambient.json").read_text())
+    assert ambient["n_empty_droplets"] > 10_000
+    ledger = pd.read_csv(results / "cells/mbrain/ledger.tsv", sep="\t")
+    assert ledger["remaining"].iloc[0] == 16_038
+    kept = ad.read_h5ad(results / "cells/mbrain/cells.h5ad").n_obs
+    assert ledger["remaining"].iloc[-1] == kept
+
+
 def split_by_sample(source, target):
     """Write one mtx folder per donor and condition; return the sample sheet."""
     counts = io.mmread(source / "matrix.mtx.gz", spmatrix=False).tocsc()

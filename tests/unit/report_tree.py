@@ -81,9 +81,13 @@ def clusters(
             "total_counts": total,
             "n_genes_by_counts": (counts > 0).sum(axis=1),
             "pct_counts_mt": rng.gamma(2, 1.5, n).round(3),
+            "complexity": rng.normal(0.88, 0.02, n).round(3),
+            "pct_counts_ribo": rng.gamma(4, 4, n).round(3),
+            "pct_counts_hb": np.nan,
             "doublet_score": rng.beta(1, 12, n).round(3),
             "predicted_doublet": np.zeros(n, dtype=bool),
             "leiden": pd.Categorical(group.astype(str), categories=names),
+            "leiden_stability": rng.beta(9, 1, n).astype(np.float32),
         },
         index=[f"BC{i:05d}-{s}" for i, s in enumerate(sample)],
     )
@@ -114,6 +118,9 @@ def write_sample(root: Path, name: str, rng, *, obs: pd.DataFrame, kept: bool) -
             "total_counts": 5,
             "n_genes_by_counts": 4,
             "pct_counts_mt": 40.0,
+            "complexity": 0.7,
+            "pct_counts_ribo": 12.0,
+            "pct_counts_hb": np.nan,
             "doublet_score": 0.3,
             "predicted_doublet": False,
             "kept": False,
@@ -153,10 +160,18 @@ def write_sample(root: Path, name: str, rng, *, obs: pd.DataFrame, kept: bool) -
         "observed_rate": 0.021,
         "n_cells": n,
     }
+    if kept:
+        decision |= {"method": "classifier", "automatic_rate": 0.02}
+        decision |= {"expected_from": "cells recovered"}
     write_json(folder / "doublets.json", decision)
+    write_json(folder / "ambient.json", ambient(name, len(obs)))
     verdict = {"sample": name, "verdict": "kept", "stage": "cells"} | {
         "reason": "",
         "hint": "",
+        "warnings": [f"high_pct_counts_mt would remove 40 % of the cells {EVIL}."]
+        if name == "001"
+        else [],
+        "nuclei": {"is_nuclei": name == "001", "by": "intronic share"},
     }
     if not kept:
         verdict |= {
@@ -166,6 +181,105 @@ def write_sample(root: Path, name: str, rng, *, obs: pd.DataFrame, kept: bool) -
             "hint": f"Check the chemistry {EVIL}.",
         }
     write_json(folder / "verdict.json", verdict)
+
+
+def ambient(name: str, n_cells: int) -> dict:
+    """Return what `correct_ambient` tells of a sample; nothing of the last one."""
+    genes = [
+        {"gene_id": i, "gene_name": n, "percent_of_ambient": 9.5 - 2 * k}
+        for k, (i, n) in enumerate(map(gene_names, range(3)))
+    ]
+    found = {"sample": name, "estimated": True, "reason": "", "method": "soup"}
+    found |= {"contamination_percent": 6.2, "low": 4.9, "high": 7.8}
+    found |= {"n_empty_droplets": 4000, "empty_umis": 91_000, "n_cells": n_cells}
+    found |= {"used": name == "A.1", "top_genes": genes}
+    if name == "001":
+        found |= {"estimated": False, "reason": f"No empty droplets {EVIL}."}
+        found |= {"contamination_percent": None, "low": None, "high": None}
+        found |= {"n_empty_droplets": 0, "empty_umis": 0, "top_genes": []}
+    return found
+
+
+def swaps(samples) -> tuple[pd.DataFrame, dict]:
+    """Return what `check_swaps` tells: two samples that share their barcodes."""
+    pairs = [(a, b) for i, a in enumerate(samples) for b in samples[i + 1 :]]
+    rows = [
+        (a, b, "shared_barcodes", 97.0 if not n else 0.4, 20, "pass", "3 of 700.")
+        for n, (a, b) in enumerate(pairs)
+    ]
+    rows = [(*row[:5], "warn" if row[3] > 20 else "pass", row[6]) for row in rows]
+    rows += [
+        (a, "", "sex_genes", 99.0 * (n % 2), np.nan, "pass", "Its genes look female.")
+        for n, a in enumerate(samples)
+    ]
+    if len(samples) > 1:
+        meaning = f"Its genes look male, declared female {EVIL}."
+        rows += [(samples[0], samples[1], "sex_genes", 1.0, 80, "warn", meaning)]
+    columns = ["sample", "other", "check", "value", "limit", "status", "meaning"]
+    table = pd.DataFrame(rows, columns=columns)
+    facts = [
+        {
+            "sample": a,
+            "n_cells": 700,
+            "percent_cells_xist": 40.0 * (n % 2),
+            "percent_cells_y": 35.0 * (1 - n % 2),
+            "percent_xist": 99.0 * (n % 2) if n < 2 else None,
+            "sex_found": ("male", "female")[n % 2],
+            "sex_declared": "female",
+            "species_counts": {},
+        }
+        for n, a in enumerate(samples)
+    ]
+    apart = [
+        {"sample": a, "other": b, "value": 0.02 + 0.1 * i}
+        for i, (a, b) in enumerate(pairs)
+    ]
+    skipped = [{"check": "species_mix", "sample": "", "reason": f"No species {EVIL}."}]
+    evidence = {"n_warnings": 2, "samples": facts, "not_checked": skipped}
+    return table.sort_values("status", ascending=False), evidence | {"distances": apart}
+
+
+def resolutions(n_clusters: int, n_cells: int) -> dict[str, pd.DataFrame]:
+    """Return what `find_clusters` tells of its choice; empty tables for one cluster."""
+    grid = [0.1, 0.2, 0.4, 0.8, 1.6]
+    numbers = [max(1, n_clusters + step) for step in (-2, -1, 0, 2, 5)]
+    table = pd.DataFrame({"resolution": grid, "n_clusters": numbers})
+    table["stability"] = [0.99, 0.97, 0.95, 0.7, 0.4]
+    table["stable_cells_percent"] = [100, 100, 97.5, 61, 20]
+    table["chosen"] = table["resolution"] == 0.4
+    stable = pd.DataFrame({"cluster": [str(k) for k in range(n_clusters)]})
+    stable["n_cells"] = n_cells // max(n_clusters, 1)
+    stable["stability"] = np.linspace(0.99, 0.6, n_clusters)
+    tree = [
+        (
+            r,
+            str(k),
+            n_cells // n,
+            str(k * numbers[level - 1] // n) if level else "",
+            0.97,
+        )
+        for level, (r, n) in enumerate(zip(grid, numbers, strict=True))
+        for k in range(n)
+    ]
+    columns = ["resolution", "cluster", "n_cells", "parent", "share"]
+    doublets = pd.DataFrame(
+        {
+            "cluster": stable["cluster"],
+            "parent_1": "0",
+            "parent_2": "1",
+            "n_genes": 3,
+            "flagged": [k == 2 for k in range(n_clusters)],
+            "reason": "raised scores, between both",
+        }
+    )
+    if n_clusters < 2:
+        table, tree, doublets = table.iloc[:0], [], doublets.iloc[:0]
+    return {
+        "resolutions": table,
+        "cluster_stability": stable,
+        "cluster_tree": pd.DataFrame(tree, columns=columns),
+        "cluster_doublets": doublets,
+    }
 
 
 def write_reads(root: Path, name: str, *, kept: bool) -> None:
@@ -270,10 +384,21 @@ def write_run(root: Path, adata: ad.AnnData, rng, *, contrasts: bool) -> None:
     for folder in ("clusters", "annotate", "compare", "report"):
         (results / folder).mkdir(parents=True, exist_ok=True)
     adata.write_h5ad(results / "clusters/clusters.h5ad")
-    integration = {"method": "harmony", "batch_column": "batch", "n_batches": 0}
-    integration |= {"used": False, "reason": 'The sample sheet has no column "batch".'}
-    write_tsv(results / "clusters/integration.tsv", pd.DataFrame([integration]))
+    integration = pd.DataFrame(
+        {
+            "method": ["none", "harmony"],
+            "used": [True, False],
+            "batch_mixing": [0.61, 0.66],
+            "biology": [0.92, 0.81],
+            "total": [0.796, 0.75],
+            "seconds": [0.0, 3.2],
+            "reason": ["mixed well without a correction", f"loses biology {EVIL}"],
+        }
+    )
+    write_tsv(results / "clusters/integration.tsv", integration)
     names = list(adata.obs["leiden"].cat.categories)
+    for name, table in resolutions(len(names), adata.n_obs).items():
+        write_tsv(results / f"clusters/{name}.tsv", table)
     labels = [TYPES[i % len(TYPES)] if i < 5 else "unknown" for i in range(len(names))]
     annotation = pd.DataFrame(
         {
@@ -394,6 +519,9 @@ def write_tree(
         table = pd.DataFrame([reads_row(name) for name in read_samples])
         write_tsv(root / "results/reads/reads.tsv", table)
     write_run(root, adata, rng, contrasts=contrasts)
+    table, evidence = swaps(samples)
+    write_tsv(root / "results/cells/swaps.tsv", table)
+    write_json(root / "results/cells/swaps.json", evidence)
     write_json(root / "reference.json", {"warnings": ["9 genes have no name."]})
     (root / "samples.tsv").write_text(
         "sample\tcondition\tnote\n"
@@ -408,6 +536,7 @@ def report_arguments(
     """Return the arguments of `write_report.main` for a tree, settings left out."""
     results = root / "results"
     own = ("verdict.json", "doublets.json", "cell_metrics.tsv", "thresholds.tsv")
+    own += ("ambient.json",)
     files = {
         name: {Path(f).stem: results / "cells" / name / f for f in (*own, "ledger.tsv")}
         for name in samples
@@ -425,13 +554,17 @@ def report_arguments(
         "markers": "annotate",
         "annotation": "annotate",
         "integration": "clusters",
+        "swaps": "cells",
     }
+    of_clusters = ("resolutions", "cluster_stability", "cluster_tree")
+    places |= dict.fromkeys((*of_clusters, "cluster_doublets"), "clusters")
     names = ("expression", "composition", "composition_shares")
     names += ("expression_untested", "composition_untested")
     places |= dict.fromkeys(names, "compare")
     return {
         "sample_files": files,
         "tables": {n: results / place / f"{n}.tsv" for n, place in places.items()},
+        "swaps_evidence": results / "cells/swaps.json",
         "cells": results / "report/reads2cells.h5ad",
         "pseudobulk": results / "compare/pseudobulk.h5ad",
         "design": design(samples),

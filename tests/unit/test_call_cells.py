@@ -10,13 +10,13 @@ import yaml
 from running import ROOT
 from scipy import io, sparse
 
+from _shared.calling import rank_curve
 from _shared.cell_callers import CallSettings
 from _shared.metrics import METRICS
 from call_cells import (
     cell_reads,
     cells_metrics,
     main,
-    rank_curve,
     reads_metrics,
     settings_for,
     star_statistics,

@@ -1,16 +1,18 @@
 """The object that users open keeps the contract, or is not written."""
 
+import re
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
 
-from export_object import finish, label_cells, main, problems
+from _shared.streams import Matrix, write_h5ad
+from export_object import label_cells, main, problems
 
 tree = SimpleNamespace(**run_path(str(Path(__file__).with_name("report_tree.py"))))
 ANNOTATION = pd.DataFrame(
@@ -27,6 +29,10 @@ def adata() -> ad.AnnData:
 
 def export(root: Path, *, star_version: Path | None = None, **kwargs) -> ad.AnnData:
     tree.write_tree(root, **kwargs)
+    return finished(root, star_version=star_version)
+
+
+def finished(root: Path, *, star_version: Path | None = None) -> ad.AnnData:
     cells = root / "out.h5ad"
     main(
         clusters=root / "results/clusters/clusters.h5ad",
@@ -94,10 +100,20 @@ def test_a_cluster_without_a_label_is_an_error(adata):
         label_cells(adata.obs["leiden"], ANNOTATION.iloc[:2])
 
 
+def problems_of(adata: ad.AnnData) -> list[str]:
+    layers = {name: adata.layers[name] for name in adata.layers if name is not None}
+    with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
+        ad.io.write_elem(file, "layers", layers)
+        return problems(
+            adata, {name: Matrix(file[f"layers/{name}"]) for name in layers}
+        )
+
+
 def test_a_sound_object_has_no_problems(adata):
-    assert problems(adata) == []
+    assert problems_of(adata) == []
 
 
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
@@ -105,6 +121,7 @@ def test_a_sound_object_has_no_problems(adata):
         (lambda a: a.obsm.pop("X_umap"), "obsm has no 'X_umap'"),
         (lambda a: a.layers.pop("counts"), "layers has no 'counts'"),
         (lambda a: a.layers.update(counts=a.layers["counts"] * 0.5), "are no counts"),
+        (lambda a: a.layers.update(counts=a.layers["counts"] * -1), "are no counts"),
         (
             lambda a: setattr(a, "obs_names", a.obs_names + "x"),
             "24 cells are not named",
@@ -115,13 +132,38 @@ def test_a_sound_object_has_no_problems(adata):
         ),
     ],
 )
-def test_a_broken_contract_is_named_and_nothing_is_written(adata, spoil, problem):
+def test_a_broken_contract_is_named_and_nothing_is_written(
+    adata, spoil, problem, tmp_path
+):
+    tree.write_tree(tmp_path)
     spoil(adata)
+    assert any(re.search(problem, found) for found in problems_of(adata))
+    adata.write_h5ad(tmp_path / "results/clusters/clusters.h5ad")
     with pytest.raises(ValueError, match=problem):
-        finish(adata, ANNOTATION, config={}, seed=1, star=None)
+        finished(tmp_path)
+    assert not (tmp_path / "out.h5ad").exists()
 
 
-def test_a_dense_object_becomes_sparse(adata):
-    adata.X = adata.X.toarray()
-    done = finish(adata, ANNOTATION, config={}, seed=1, star=None)
-    assert sparse.issparse(done.X)
+def test_a_dense_object_becomes_sparse(adata, tmp_path):
+    tree.write_tree(tmp_path)
+    dense = adata.X.toarray()
+    adata.X = dense.astype(float)
+    adata.layers["counts"] = adata.layers["counts"].astype(np.int64)
+    adata.write_h5ad(tmp_path / "results/clusters/clusters.h5ad")
+    done = finished(tmp_path)
+    assert (done.X.format, done.X.dtype) == ("csr", np.float32)
+    assert np.array_equal(done.X.toarray(), dense)
+    assert done.layers["counts"].dtype == np.int32
+
+
+def test_places_that_are_stored_once_stay_so(adata, tmp_path):
+    tree.write_tree(tmp_path)
+    adata.layers["counts"] = adata.X.copy()
+    adata.layers["counts"].data = np.ceil(adata.X.data).astype(np.int32)
+    write_h5ad(adata, tmp_path / "results/clusters/clusters.h5ad")
+    done = finished(tmp_path)
+    assert np.array_equal(done.X.toarray(), adata.X.toarray())
+    counts = adata.layers["counts"].toarray()
+    assert np.array_equal(done.layers["counts"].toarray(), counts)
+    with h5py.File(tmp_path / "out.h5ad") as file:
+        assert file["X/indices"] == file["layers/counts/indices"]

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from dataclasses import replace
 
 import anndata as ad
 import h5py
@@ -11,7 +12,8 @@ import pytest
 from scipy import io, sparse
 
 from _shared.logs import UserError
-from _shared.matrices import as_counts, read_counts, read_mtx
+from _shared.matrices import as_counts, emptiness, read_matrix, read_mtx
+from simulated_counts import Plan, make_profiles, simulate_sample
 
 COUNTS = np.array([[20, 0, 3], [0, 15, 1]])
 IDS, NAMES = ["G1", "G2", "G3"], ["ACTB", "MT-CO1", "NA"]
@@ -70,7 +72,7 @@ def write_h5ad(path):
     ids=["mtx", "gzipped mtx", "genes.tsv", "h5", "h5ad"],
 )
 def test_every_form_gives_the_same(write, tmp_path):
-    counts, barcodes, var = read_counts(write(tmp_path), MITO)
+    counts, barcodes, var = read_matrix(write(tmp_path), MITO)
     assert (counts.toarray() == COUNTS).all()
     assert counts.dtype == np.int32
     assert list(barcodes) == ["B0-1", "B1-1"]
@@ -80,7 +82,7 @@ def test_every_form_gives_the_same(write, tmp_path):
 
 def test_only_gene_expression_is_taken(tmp_path):
     kinds = ["Gene Expression", "Gene Expression", "Antibody Capture"]
-    counts, _, var = read_counts(write_mtx(tmp_path / "m", kinds=kinds), MITO)
+    counts, _, var = read_matrix(write_mtx(tmp_path / "m", kinds=kinds), MITO)
     assert counts.shape == (2, 2)
     assert list(var.index) == ["G1", "G2"]
 
@@ -88,7 +90,7 @@ def test_only_gene_expression_is_taken(tmp_path):
 def test_a_layer_of_counts_goes_before_x(tmp_path):
     adata = ad.AnnData(np.log1p(COUNTS).astype(np.float32), layers={"counts": COUNTS})
     adata.write_h5ad(tmp_path / "m.h5ad")
-    counts, _, _ = read_counts(tmp_path / "m.h5ad", MITO)
+    counts, _, _ = read_matrix(tmp_path / "m.h5ad", MITO)
     assert (counts.toarray() == COUNTS).all()
 
 
@@ -99,10 +101,46 @@ def test_values_that_are_no_counts_are_refused(tmp_path):
         as_counts(np.array([[-1]]), source=tmp_path)
 
 
-def test_empty_droplets_are_refused(tmp_path):
-    folder = write_mtx(tmp_path / "m", counts=np.array([[20, 0, 0], *[[1, 0, 0]] * 5]))
-    with pytest.raises(UserError, match=r"83% of the 6 barcodes .*filtered, not raw"):
-        read_counts(folder, MITO)
+def test_mostly_empty_barcodes_tell_a_raw_matrix():
+    raw, said = emptiness(sparse.csr_matrix([[20, 0, 0], *[[1, 0, 0]] * 5]))
+    assert raw
+    assert said == (
+        "83.3% of 6 barcodes have fewer than 10 counts, so the matrix holds empty "
+        "droplets"
+    )
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2])
+def test_much_ambient_rna_does_not_hide_a_raw_matrix(share):
+    plan = Plan(n_genes=500, n_types=5, ambient_share=share, median_counts=2000)
+    droplets = simulate_sample(
+        plan,
+        make_profiles(plan, seed=1),
+        sample="s",
+        batch=0,
+        n_cells=300,
+        seed=2,
+        n_empty=2000,
+    )
+    raw, said = emptiness(droplets.X)
+    assert raw
+    assert "all one profile" in said
+    assert not emptiness(droplets.X[:300])[0]
+
+
+def test_small_cells_of_several_types_are_no_soup():
+    plan = Plan(n_genes=500, n_types=5, median_counts=150)
+    profiles, deep = make_profiles(plan, seed=1), replace(plan, median_counts=5000)
+    small, large = (
+        simulate_sample(which, profiles, sample="s", batch=0, n_cells=n, seed=2).X
+        for which, n in ((plan, 400), (deep, 100))
+    )
+    assert not emptiness(sparse.vstack([small, large]).tocsr())[0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_few_barcodes_are_called_cells(n):
+    assert not emptiness(sparse.csr_matrix(np.full((n, 4), 50)))[0]
 
 
 def test_files_that_do_not_fit_together_are_refused(tmp_path):
@@ -121,10 +159,10 @@ def test_what_is_no_matrix_is_refused(tmp_path, name):
     with pytest.raises(
         UserError, match=rf"{name}: (is no count matrix|cannot be read)"
     ):
-        read_counts(tmp_path / name, MITO)
+        read_matrix(tmp_path / name, MITO)
 
 
 def test_an_object_without_counts_is_refused(tmp_path):
     ad.AnnData(obs=pd.DataFrame(index=["a"])).write_h5ad(tmp_path / "m.h5ad")
     with pytest.raises(UserError, match="neither a layer counts nor X"):
-        read_counts(tmp_path / "m.h5ad", MITO)
+        read_matrix(tmp_path / "m.h5ad", MITO)

@@ -28,7 +28,7 @@ def sample(name, counts, genes, **columns):
 def merge(tmp_path):
     """Write samples with verdicts, merge them, and read the result."""
 
-    def run(*samples, set_aside=()):
+    def run(*samples, set_aside=(), **options):
         cells, verdicts = [], []
         for number, adata in enumerate(samples):
             cells.append(tmp_path / f"{number}.h5ad")
@@ -36,7 +36,7 @@ def merge(tmp_path):
             verdicts.append(tmp_path / f"{number}.json")
             word = "set_aside" if number in set_aside else "kept"
             verdicts[-1].write_text(json.dumps({"verdict": word}))
-        main(cells=cells, verdicts=verdicts, merged=tmp_path / "merged.h5ad")
+        main(cells=cells, verdicts=verdicts, merged=tmp_path / "merged.h5ad", **options)
         return ad.read_h5ad(tmp_path / "merged.h5ad")
 
     return run
@@ -49,7 +49,6 @@ def test_a_gene_that_a_sample_lacks_counts_as_zero(merge):
     )
     assert merged.var_names.tolist() == ["g1", "g2", "g3", "g4"]
     assert merged.X.toarray().tolist() == [[1, 2, 0, 0], [0, 3, 0, 0], [0, 5, 4, 6]]
-    assert merged.layers["counts"].toarray().tolist() == merged.X.toarray().tolist()
     assert merged.X.dtype == np.int32
     assert merged.var["gene_name"].tolist() == ["ng1", "ng2", "ng3", "ng4"]
     assert merged.var["is_mito"].dtype == bool
@@ -77,8 +76,33 @@ def test_without_a_kept_sample_the_object_has_no_cells_but_all_genes(merge):
         sample("a", [], ["g1"]), sample("b", [[2]], ["g2"]), set_aside=[0, 1]
     )
     assert merged.shape == (0, 2)
-    assert merged.layers["counts"].dtype == np.int32
-    assert "sample" in merged.obs
+    assert merged.X.dtype == np.int32
+    assert merged.obs["sample"].cat.categories.empty
+
+
+def test_corrected_counts_stand_beside_the_raw_ones(merge):
+    first, second = sample("a", [[4, 9]], ["g1", "g2"]), sample("b", [[3]], ["g2"])
+    first.layers["corrected"] = sparse.csr_matrix(np.array([[4, 7]], dtype=np.int32))
+    first.X = first.layers["corrected"]
+    merged = merge(first, second, use_corrected=True)
+    assert merged.X.toarray().tolist() == [[4, 9], [0, 3]]
+    # where nothing could be estimated, the counts are what they are
+    assert merged.layers["corrected"].toarray().tolist() == [[4, 7], [0, 3]]
+    assert "corrected" not in merge(first, second).layers
+
+
+def test_pieces_and_threads_change_nothing(merge, monkeypatch):
+    rng = np.random.default_rng(0)
+    genes = [f"g{i}" for i in range(30)]
+    samples = [sample(name, rng.poisson(1, (40, 30)), genes) for name in "abc"]
+    whole = merge(*samples)
+    monkeypatch.setattr("_shared.streams.PIECE", 50)
+    monkeypatch.setattr("_shared.streams.CHUNK", 64)
+    pieces = merge(*samples, threads=2)
+    assert (whole.X != pieces.X).nnz == 0
+    assert np.array_equal(
+        whole.X.toarray(), np.vstack([s.X.toarray() for s in samples])
+    )
 
 
 def test_cells_of_the_same_name_are_refused(merge):

@@ -1,12 +1,24 @@
 """Tests of the principal components."""
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
 
+from _shared.streams import Matrix, write_csr
 from reduce_dimensions import ReduceSettings, main, principal_components
+
+
+def components(x, *, n_comps, threads=1):
+    """Return components of a matrix that lies in a file."""
+    with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
+        if sparse.issparse(x):
+            write_csr(file, "X", x.tocsr())
+        else:
+            file["X"] = x
+        return principal_components(Matrix(file["X"]), n_comps=n_comps, threads=threads)
 
 
 @pytest.fixture
@@ -17,7 +29,7 @@ def x():
 
 
 def test_the_components_are_those_of_the_singular_value_decomposition(x):
-    scores, shares = principal_components(x, n_comps=5)
+    scores, shares = components(x, n_comps=5)
     dense = x.toarray() - x.toarray().mean(axis=0)
     u, s, _ = np.linalg.svd(dense, full_matrices=False)
     assert np.allclose(np.abs(scores), np.abs(u * s)[:, :5], atol=1e-4)
@@ -25,7 +37,7 @@ def test_the_components_are_those_of_the_singular_value_decomposition(x):
 
 
 def test_the_largest_loading_is_positive(x):
-    scores, _ = principal_components(x, n_comps=5)
+    scores, _ = components(x, n_comps=5)
     dense = x.toarray() - x.toarray().mean(axis=0)
     loadings = dense.T @ scores
     largest = loadings[np.abs(loadings).argmax(axis=0), np.arange(5)]
@@ -38,29 +50,45 @@ def test_the_largest_loading_is_positive(x):
 )
 def test_components_are_no_more_than_the_data_carry(n_cells, n_genes, expected):
     x = np.random.default_rng(0).poisson(3, (n_cells, n_genes))
-    scores, shares = principal_components(sparse.csr_matrix(x), n_comps=50)
+    scores, shares = components(sparse.csr_matrix(x), n_comps=50)
     assert scores.shape == (n_cells, expected)
     assert shares.shape == (expected,)
 
 
 def test_identical_cells_have_no_variance():
-    scores, shares = principal_components(sparse.csr_matrix(np.ones((5, 4))), n_comps=2)
+    scores, shares = components(sparse.csr_matrix(np.ones((5, 4))), n_comps=2)
     assert np.allclose(scores, 0)
     assert np.allclose(shares, 0)
 
 
-def test_main_uses_the_variable_genes_alone(x, tmp_path):
+def test_large_means_cost_no_digits(x):
+    far = x.toarray() + 1000
+    near, _ = components(x, n_comps=4)
+    assert np.allclose(components(far, n_comps=4)[0], near, atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "dense"])
+def test_pieces_and_threads_change_nothing(kind, x, monkeypatch):
+    x = x.astype(np.float32)
+    x = x if kind == "sparse" else x.toarray()
+    whole, _ = components(x, n_comps=5)
+    monkeypatch.setattr("reduce_dimensions.PIECE", 7 * 30)
+    one, two = (components(x, n_comps=5, threads=n)[0] for n in (1, 2))
+    assert np.array_equal(one, two)
+    assert np.allclose(whole, one, atol=1e-4)
+
+
+def test_main_writes_scores_and_all_columns_of_the_cells(x, tmp_path):
     adata = ad.AnnData(x, obs=pd.DataFrame(index=[f"c{i}" for i in range(60)]))
     adata.obs["batch"] = pd.Categorical(["u", "v"] * 30)
-    adata.var["highly_variable"] = np.arange(30) < 10
-    adata.write_h5ad(tmp_path / "normalized.h5ad")
+    adata.write_h5ad(tmp_path / "variable.h5ad")
     main(
-        normalized=tmp_path / "normalized.h5ad",
+        variable=tmp_path / "variable.h5ad",
         pca=tmp_path / "pca.h5ad",
         settings=ReduceSettings(n_comps=3),
     )
     result = ad.read_h5ad(tmp_path / "pca.h5ad")
-    expected, shares = principal_components(x[:, :10].tocsr(), n_comps=3)
+    expected, shares = components(x, n_comps=3)
     assert np.array_equal(result.obsm["X_pca"], expected)
     assert np.array_equal(result.uns["pca"]["variance_ratio"], shares)
     assert result.obs["batch"].tolist() == adata.obs["batch"].tolist()

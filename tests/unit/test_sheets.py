@@ -12,6 +12,8 @@ from _shared.sheets import beside, find_lists, load_sheets, read_reads, read_sam
 CONFIG = Path(__file__).parents[2] / "config"
 SAMPLES = yaml.safe_load((CONFIG / "schemas/samples.schema.yaml").read_text())
 READS = yaml.safe_load((CONFIG / "schemas/reads.schema.yaml").read_text())
+CONFIG_SCHEMA = yaml.safe_load((CONFIG / "schemas/config.schema.yaml").read_text())
+FILTERS = CONFIG_SCHEMA["properties"]["filter_cells"]
 CHEMISTRIES = yaml.safe_load((CONFIG / "chemistries.yaml").read_text())
 WHITELISTS = yaml.safe_load((CONFIG / "whitelists.yaml").read_text())
 
@@ -230,6 +232,7 @@ def loaded(**changes):
         reads_schema=READS,
         chemistries=CHEMISTRIES,
         lists=lists_of(config),
+        filter_section=FILTERS,
     )
 
 
@@ -266,9 +269,10 @@ def test_lists_are_those_that_are_there_or_may_be_fetched(project, tmp_path):
     project("list.txt", ["ACGT"])
     named = {
         "3M-february-2018": "list.txt",
-        "737K-arc-v1": "no.txt",
+        # nothing is at the usual place
+        "737K-arc-v1": "resources/whitelists/737K-arc-v1.txt.gz",
         "bd_cls1": "list.txt",
-        "bd_cls2": "no.txt",
+        "bd_cls2": "resources/whitelists/bd_cls2.txt.gz",
     }
     lists = lists_of(configured(prepare_whitelist=named))
     own = {name for name, entry in WHITELISTS.items() if "file" in entry}
@@ -301,3 +305,66 @@ def test_reads_and_counts_of_one_sample_are_refused(project, tmp_path):
     project("config/samples.tsv", ["sample", "counts"], ["001", "../m.h5ad"], ["b", ""])
     with pytest.raises(UserError, match="'001' has counts and also reads"):
         reads()
+
+
+def test_a_row_says_its_own_thresholds_and_a_blank_is_what_the_config_says(project):
+    columns = ["sample", "min_counts", "max_pct_counts_mt", "nuclei", "min_cells"]
+    project(
+        "config/samples.tsv",
+        [*columns, "remove_doublets", "n_mads_mito"],
+        ["001", "500", "12.5", "yes", "3", "no", "none"],
+        ["b", "", "", "auto", ""],
+    )
+    found = loaded().filters
+    assert found["001"] == {
+        "min_counts": 500,
+        "max_pct_counts_mt": 12.5,
+        "nuclei": True,
+        "min_cells": 3,
+        "remove_doublets": False,
+        "n_mads_mito": None,
+    }
+    assert found["b"] == {"nuclei": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "allowed"),
+    [
+        ("max_pct_counts_mt", "120", "a number from 0 to 100, none"),
+        ("max_pct_counts_mt", "5 %", "a number from 0 to 100, none"),
+        ("min_counts", "-1", "a number from 0, none"),
+        ("min_counts", "nan", "a number from 0, none"),
+        ("n_mads_mito", "0", "a number above 0, none"),
+        ("min_outlier_pct_mt", "none", "a number from 0 to 100"),
+        ("min_cells", "2.5", "a whole number from 0"),
+        ("nuclei", "maybe", "yes or no or auto"),
+        ("remove_doublets", "1", "yes or no"),
+    ],
+)
+def test_a_threshold_that_does_not_fit_is_refused(project, column, text, allowed):
+    project("config/samples.tsv", ["sample", column], ["001", text], ["b", ""])
+    says = f"samples.tsv row 2 column {column}: '{text}' does not fit: .*; give "
+    with pytest.raises(UserError, match=f"{says}{allowed}, or leave it empty"):
+        loaded()
+
+
+def test_a_list_is_no_column_and_a_misspelt_threshold_no_new_one(project):
+    project("config/samples.tsv", ["sample", "set_aside_when_failing"], ["001", "x"])
+    with pytest.raises(UserError, match="unknown column 'set_aside_when_failing'"):
+        loaded()
+    project("config/samples.tsv", ["sample", "min_count"], ["001", "5"])
+    with pytest.raises(UserError, match=r"'min_count' \(did you mean 'min_counts'"):
+        loaded()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_threshold_is_no_design_column():
+    design = {"columns": ["min_counts"], "formula": "", "contrasts": {}}
+    with pytest.raises(UserError, match="'min_counts' is a key of filter_cells"):
+        loaded(design=design)
+
+
+def test_a_list_that_is_not_where_the_config_says_is_told(tmp_path):
+    missing = tmp_path / "list.txt"
+    with pytest.raises(UserError, match=f"737K-arc-v1: no such file: {missing}"):
+        lists_of(configured(prepare_whitelist={"737K-arc-v1": str(missing)}))

@@ -1,5 +1,6 @@
 """The page says what the tables say, and says so when there is nothing to say."""
 
+import json
 import re
 from html import unescape
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import export_object
 import write_report
+from _shared.report_evidence import ambient_section
 from _shared.report_tables import (
     best_genes,
     dot_plot_genes,
@@ -33,6 +35,14 @@ def write_page(
     """Make a tree, run both scripts on it and return the page."""
     tree.write_tree(root, read_samples=read_samples, **kwargs)
     given = tree.report_arguments(root, read_samples=read_samples, settings=config)
+    finish_object(root, given)
+    title = given["config"]["write_report"]["title"]
+    write_report.main(**given, settings=ReportSettings(title=title))
+    return given["page"].read_text()
+
+
+def finish_object(root: Path, given: dict) -> None:
+    """Run the rule that writes the object which the page is about."""
     export_object.main(
         clusters=root / "results/clusters/clusters.h5ad",
         annotation=root / "results/annotate/annotation.tsv",
@@ -41,9 +51,6 @@ def write_page(
         config=given["config"],
         seed=7,
     )
-    title = given["config"]["write_report"]["title"]
-    write_report.main(**given, settings=ReportSettings(title=title))
-    return given["page"].read_text()
 
 
 def section(page: str, name: str) -> str:
@@ -77,9 +84,69 @@ def test_the_sections_are_there_in_their_order(page):
     assert re.findall(r'<section id="([^"]+)"', page) == SECTIONS
 
 
-def test_every_sample_has_its_verdict_and_those_set_aside_come_first(page):
+def test_every_sample_has_its_verdict_and_those_set_aside_or_warned_come_first(page):
     rows = re.findall(r'data-sample="([^"]+)" data-verdict="([^"]+)"', page)
-    assert rows == [("B-2", "set_aside"), ("A.1", "kept"), ("001", "kept")]
+    assert rows == [("B-2", "set_aside"), ("001", "kept"), ("A.1", "kept")]
+
+
+def test_the_warnings_of_a_sample_stand_in_its_verdict(page):
+    row = rows_of(page, "verdicts")[1]
+    assert row[2].startswith("▲ warn high_pct_counts_mt would remove 40 % of the cells")
+    assert "nothing" not in row[2]
+
+
+def test_suspected_swaps_are_told_before_the_verdicts(page):
+    verdict = section(page, "verdict")
+    banner = verdict[verdict.index('id="swap-warnings"') : verdict.index("<table")]
+    assert "A.1 and B-2 (shared barcodes): 3 of 700." in text_of(banner)
+    assert "Its genes look male, declared female" in text_of(banner)
+    assert [row[0] for row in rows_of(page, "swap-table")] == ["A.1", "A.1"]
+    assert len(rows_of(page, "swaps-table")) == 7
+    assert rows_of(page, "unchecked-table")[0][0] == "-"
+
+
+def test_ambient_rna_is_told_with_its_interval_and_genes(page):
+    rows = {row[0]: row for row in rows_of(page, "ambient-table")}
+    assert rows["A.1"][1:5] == ["6.2", "4.9", "7.8", "yes"]
+    assert rows["A.1"][6].startswith("Gene$_0$ 9.5 %, Gene$_1$ 7.5 %")
+    assert rows["001"][1:5] == ["-", "-", "-", "no"]
+    assert "No empty droplets" in rows["001"][7]
+    assert ">not estimated</text>" in page.replace("> not", ">not")
+
+
+@pytest.mark.parametrize(
+    ("low", "used", "said"),
+    [(10.5, False, True), (10.5, True, False), (4, False, False)],
+)
+def test_much_ambient_rna_that_is_left_in_is_told(low, used, said):
+    facts = tree.ambient("a", 30) | {"low": low, "high": 14.0, "used": used}
+    found = ambient_section({"a": {"ambient": facts}})
+    assert found["high"] == ["a"] * said
+
+
+def test_the_choice_of_resolution_and_its_evidence_are_shown(page):
+    clusters = section(page, "cells")
+    for label in ("Clusters across resolutions", "Stability of the clusters"):
+        assert f'aria-label="{label}"' in clusters
+    rows = rows_of(page, "resolutions-table")
+    assert [row[-1] for row in rows] == ["no", "no", "yes", "no", "no"]
+    assert [row[0] for row in rows_of(page, "stability-table")] == ["0", "1", "2", "3"]
+
+
+def test_clusters_of_doublets_are_named_and_not_removed(page):
+    text = text_of(section(page, "cells"))
+    assert "▲ warn 2 may be doublets of two other clusters." in text
+
+
+def test_all_methods_of_integration_are_shown_with_the_choice(page):
+    rows = rows_of(page, "integration-table")
+    assert [row[:2] for row in rows] == [["none", "yes"], ["harmony", "no"]]
+    assert rows[0][2:5] == ["0.61", "0.92", "0.80"]
+
+
+def test_nuclei_are_told(page):
+    text = text_of(section(page, "reads-and-cells"))
+    assert "Taken for nuclei: 001 (by the intronic share)." in text
 
 
 def test_reason_and_hint_stand_beside_the_verdict(page):
@@ -89,13 +156,13 @@ def test_reason_and_hint_stand_beside_the_verdict(page):
 
 
 def test_a_light_is_an_icon_and_a_word_not_only_a_color(page):
-    row = rows_of(page, "verdicts")[1]
+    row = rows_of(page, "verdicts")[2]
     assert row[3] == "▲ 1 warn ✓ 2 pass"
     assert "▲ warn UMIs in Cells: 61.5 % (warn below 75, fail below 50)" in row[2]
 
 
 def test_a_sample_without_reads_has_no_metrics_and_says_so(page):
-    assert rows_of(page, "verdicts")[2][3] == "entered as counts"
+    assert rows_of(page, "verdicts")[1][3] == "entered as counts"
     assert [row[0] for row in rows_of(page, "metrics")] == ["B-2", "A.1"]
 
 
@@ -172,8 +239,9 @@ def test_what_was_not_tested_is_there_with_its_reason(page):
 
 def test_methods_are_filled_with_the_parameters(page):
     text = text_of(page[page.index('id="methods"') :])
-    resolution = tree.config()["find_clusters"]["resolution"]
-    assert f"Leiden algorithm at resolution {resolution} " in text
+    assert "Leiden algorithm at resolution 0.4 [6]" in text
+    assert "estimated from the empty droplets of each sample (soup)" in text
+    assert "log counts (5 MADs)" in text
     assert "Batches were not integrated." in text
     assert "formula ~ condition" in text
 
@@ -181,7 +249,8 @@ def test_methods_are_filled_with_the_parameters(page):
 def test_parameters_versions_and_sheets_are_told(page):
     how = section(page, "how")
     resolution = tree.config()["find_clusters"]["resolution"]
-    assert ["find_clusters", "resolution", str(resolution)] in rows_of(page, "config")
+    told = ["find_clusters", "resolution", json.dumps(resolution)]
+    assert told in rows_of(page, "config")
     assert "scanpy" in [row[0] for row in rows_of(page, "versions")]
     assert "sample\tcondition\tnote\nA.1\tctrl" in unescape(how)
     assert "Seed 7" in text_of(how)
@@ -212,6 +281,32 @@ def test_without_reads_there_are_no_metrics_and_no_knees(tmp_path):
     assert "Barcodes by rank" not in page
 
 
+def test_what_no_rule_wrote_is_left_out(tmp_path):
+    tree.write_tree(tmp_path)
+    given = tree.report_arguments(tmp_path)
+    finish_object(tmp_path, given)
+    optional = ("swaps", "resolutions", "cluster_stability", "cluster_tree")
+    for name in (*optional, "cluster_doublets"):
+        del given["tables"][name]
+    for files in given["sample_files"].values():
+        del files["ambient"]
+    given["swaps_evidence"] = None
+    write_report.main(**given, settings=ReportSettings(title="x"))
+    page = given["page"].read_text()
+    for word in ("swaps", "ambient", "resolution"):
+        assert f'id="{word}"' not in page
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_one_sample_has_no_pairs(tmp_path, n):
+    samples = tree.SAMPLES[:1]
+    tree.write_tree(tmp_path, samples=samples, read_samples=(), set_aside=samples[:n])
+    given = tree.report_arguments(tmp_path, samples=samples, read_samples=())
+    finish_object(tmp_path, given)
+    write_report.main(**given, settings=ReportSettings(title="x"))
+    assert "as far as they could be checked" in text_of(given["page"].read_text())
+
+
 def test_without_a_contrast_nothing_is_compared(tmp_path):
     config = tree.config()
     config["design"] = {"columns": [], "formula": "", "contrasts": {}}
@@ -234,14 +329,7 @@ def test_a_sample_without_called_cells_is_no_error(tmp_path):
     steps = "B-2\tbarcodes_seen\t0\t0\t0\nB-2\tkept\t0\t0\t0\n"
     ledger.write_text("sample\tstep\tremoved_first\tremoved_any\tremaining\n" + steps)
     given = tree.report_arguments(tmp_path)
-    export_object.main(
-        clusters=tmp_path / "results/clusters/clusters.h5ad",
-        annotation=tmp_path / "results/annotate/annotation.tsv",
-        star_version=None,
-        cells=given["cells"],
-        config=given["config"],
-        seed=7,
-    )
+    finish_object(tmp_path, given)
     write_report.main(**given, settings=ReportSettings(title="x"))
     assert 'data-sample="B-2"' in given["page"].read_text()
 
@@ -252,14 +340,7 @@ def test_lost_cells_are_the_first_thing_told(tmp_path):
     text = path.read_text()
     path.write_text(text.replace("high_pct_counts_mt\t4\t", "high_pct_counts_mt\t3\t"))
     given = tree.report_arguments(tmp_path)
-    export_object.main(
-        clusters=tmp_path / "results/clusters/clusters.h5ad",
-        annotation=tmp_path / "results/annotate/annotation.tsv",
-        star_version=None,
-        cells=given["cells"],
-        config=given["config"],
-        seed=7,
-    )
+    finish_object(tmp_path, given)
     write_report.main(**given, settings=ReportSettings(title="x"))
     verdict = text_of(section(given["page"].read_text(), "verdict"))
     assert "A.1: step high_pct_counts_mt does not add up." in verdict
@@ -364,3 +445,11 @@ def test_files_are_sorted_to_their_samples():
     assert found["x"]["ledger"] == Path("a")
     assert set(found["x"]) == set(write_report.SAMPLE_FILES)
     assert found["y"]["metrics"] == Path("r")
+
+
+def test_what_not_all_samples_have_is_of_those_with_reads():
+    found = by_sample({"verdict": ["a", "b"], "calling": ["r"]}, ["x", "y"], ["y"])
+    assert found == {
+        "x": {"verdict": Path("a")},
+        "y": {"verdict": Path("b"), "calling": Path("r")},
+    }

@@ -28,6 +28,8 @@ PYPI_NAMES = {
     "python-isal": "isal",
 }
 NOT_ON_PYPI = {"python", "star"}
+# asked for by a key of the config, with versions of their own
+APART = {"cellbender.yaml"}
 
 
 def read_requirements(path: Path) -> list[Requirement]:
@@ -133,6 +135,9 @@ PAIRS = [
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.name)
 def test_an_environment_pins_what_the_lock_pins(path):
+    if path.name in APART:
+        assert read_pins(path).keys() - {"python"}, "it pins what it is for"
+        return
     lock = read_lock(ROOT / "envs/requirements.txt")
     pins = {
         PYPI_NAMES.get(name, name): version
@@ -149,7 +154,7 @@ def test_an_environment_pins_what_the_lock_pins(path):
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.name)
 def test_an_environment_has_python_and_the_channels(path):
-    assert read_pins(path)["python"] == "3.12"
+    assert read_pins(path)["python"] == "3.12" or path.name in APART
     channels = yaml.safe_load(path.read_text())["channels"]
     assert channels == ["conda-forge", "bioconda", "nodefaults"]
 

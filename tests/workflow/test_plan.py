@@ -10,7 +10,7 @@ PER_READ_SAMPLE = {
     "count_reads",
     "call_cells",
 }
-PER_SAMPLE = {"load_cells", "score_doublets", "filter_cells"}
+PER_SAMPLE = {"load_cells", "correct_ambient", "score_doublets", "filter_cells"}
 
 
 def dry_run(folder, *options, **sections):

@@ -1,0 +1,320 @@
+"""Sections of the report that show evidence: ambient RNA, doublets, swaps, clusters."""
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from _shared import evidence_figures
+from _shared.figures import LIMIT
+from _shared.report_tables import failed_shares, records, square
+from _shared.svg import svg
+
+# more samples than this have no room in a square of all pairs
+MOST_SAMPLES = 60
+# percent of the counts from which on marker genes of one type are seen in all others
+HIGH_AMBIENT = 10
+# genes of the ambient RNA that are named
+TOP_AMBIENT = 8
+CHECKS = {
+    "shared_barcodes": "shared barcodes, %",
+    "sex_genes": "sex, % with XIST",
+    "donor_sex": "sexes of a donor",
+    "expression_distance": "distance from replicates",
+    "same_donor": "likeness of a donor's samples",
+    "species_mix": "other species, %",
+}
+KEYS = ["resolution", "cluster"]
+# what a resolution is judged by, as far as the table has it
+RESOLUTION_PANELS = {
+    "stable_cells_percent": "cells in stable clusters (%)",
+    "stability": "mean stability",
+    "n_clusters": "clusters",
+}
+
+
+def number(value: object) -> float:
+    """Return a value as a number, NaN where there is none."""
+    return float("nan") if value is None or value == "" else float(value)
+
+
+def ambient_section(samples: dict[str, dict]) -> dict | None:
+    """Return ambient RNA with intervals and top genes; None: nobody looked."""
+    found = {
+        name: facts["ambient"] for name, facts in samples.items() if facts["ambient"]
+    }
+    if not found:
+        return None
+    rows = [
+        {
+            "sample": name,
+            "contamination": number(facts["contamination_percent"]),
+            "low": number(facts["low"]),
+            "high": number(facts["high"]),
+            "used": bool(facts["used"]),
+            "n_empty_droplets": facts["n_empty_droplets"],
+            "remark": facts["reason"] or f"by {facts['method']}",
+            "genes": ", ".join(
+                f"{gene['gene_name']} {gene['percent_of_ambient']:.1f} %"
+                for gene in facts["top_genes"][:TOP_AMBIENT]
+            ),
+        }
+        for name, facts in found.items()
+    ]
+    points = pd.DataFrame(
+        {
+            "name": [row["sample"] for row in rows],
+            "value": [row["contamination"] for row in rows],
+            "low": [row["low"] for row in rows],
+            "high": [row["high"] for row in rows],
+            "filled": [row["used"] for row in rows],
+        }
+    )
+    drawn = points["value"].notna().any()
+    return {
+        "rows": rows,
+        # known to be high, and left in the counts
+        "high": [
+            row["sample"]
+            for row in rows
+            if row["low"] >= HIGH_AMBIENT and not row["used"]
+        ],
+        "methods": sorted({facts["method"] for facts in found.values()}),
+        "any_used": any(row["used"] for row in rows),
+        "figure": svg(
+            "Ambient RNA per sample",
+            evidence_figures.interval_points,
+            points,
+            xlabel="counts from ambient RNA (%)",
+        )
+        if drawn
+        else None,
+    }
+
+
+def doublet_figure(samples: dict[str, dict]) -> Markup | None:
+    """Return expected against observed doublets; None where nothing was scored."""
+    points = pd.DataFrame(
+        [
+            {
+                "name": name,
+                "expected": 100 * number(facts["doublets"]["expected_rate"]),
+                "observed": 100 * number(facts["doublets"]["observed_rate"]),
+            }
+            for name, facts in samples.items()
+            if facts["doublets"]["threshold"] is not None
+        ]
+    )
+    if not len(points):
+        return None
+    label = "Expected and observed doublets"
+    return svg(label, evidence_figures.rate_pairs, points, xlabel="doublets (%)")
+
+
+def reasons_figure(ledger: pd.DataFrame) -> Markup | None:
+    """Return the share of called cells that fail each rule; None without cells."""
+    shares = failed_shares(ledger)
+    if not shares.size:
+        return None
+    return svg(
+        "Called cells failing each rule",
+        evidence_figures.tiles,
+        shares.rename(columns=lambda name: name.replace("_", " ")),
+        label="called cells that fail the rule (%)",
+        most=max(25.0, float(np.nanmax(shares.to_numpy(), initial=0))),
+        color=LIMIT,
+        digits=1,
+    )
+
+
+def swaps_section(
+    table: pd.DataFrame, evidence: dict | None, samples: dict[str, dict]
+) -> dict | None:
+    """Return what was found of swaps, warnings apart; None where nobody looked."""
+    if evidence is None:
+        return None
+    rows = [
+        {**row, "what": CHECKS.get(row["check"], row["check"])}
+        for row in records(table)
+    ]
+    warnings = [row for row in rows if row["status"] == "warn"]
+    warned = {(row["sample"], row["other"]) for row in warnings}
+    names = list(samples)
+    squares = dict.fromkeys(("shared_barcodes", "expression_distance"))
+    for check in squares:
+        pairs = table[table["check"] == check]
+        if check == "expression_distance":
+            pairs = pd.DataFrame(evidence.get("distances", []))
+        wide = square(pairs, names)
+        if wide is None or len(wide) > MOST_SAMPLES:
+            continue
+        squares[check] = svg(
+            CHECKS[check],
+            evidence_figures.tiles,
+            wide,
+            label=CHECKS[check]
+            if check == "shared_barcodes"
+            else "distance between profiles (1 - correlation)",
+            most=100.0 if check == "shared_barcodes" else None,
+            marked=warned | {(b, a) for a, b in warned}
+            if check == "shared_barcodes"
+            else frozenset(),
+            digits=0 if check == "shared_barcodes" else 2,
+        )
+    return {
+        "warnings": warnings,
+        "rows": rows,
+        "squares": squares,
+        "sex": sex_figure(evidence, warnings),
+        "not_checked": [
+            {**row, "what": CHECKS.get(row["check"], row["check"])}
+            for row in evidence["not_checked"]
+        ],
+        "n_checked": len(rows),
+    }
+
+
+def sex_figure(evidence: dict, warnings: list[dict]) -> Markup | None:
+    """Return XIST against Y genes by sample; None where neither was measured."""
+    facts = pd.DataFrame(evidence["samples"])
+    if not len(facts):
+        return None
+    facts = facts[facts["percent_xist"].notna()].reset_index(drop=True)
+    if not len(facts):
+        return None
+    sexes = {"sex_genes", "donor_sex"}
+    named = {row["sample"] for row in warnings if row["check"] in sexes}
+    facts["warned"] = facts["sample"].isin(named)
+    return svg("Genes of the sexes", evidence_figures.sex_points, facts)
+
+
+def resolution_section(
+    tables: dict[str, pd.DataFrame],
+    *,
+    colors: dict[str, str],
+    least: float | None,
+) -> dict:
+    """Return why there are these clusters: resolutions, stability, tree, doublets.
+
+    Parameters
+    ----------
+    colors
+        Of the clusters, by name.
+    least
+        Stability from which on a cluster counts as found again.
+    """
+    resolutions = tables["resolutions"]
+    stability = tables["cluster_stability"]
+    panels = {
+        name: label
+        for name, label in RESOLUTION_PANELS.items()
+        if name in resolutions and resolutions[name].notna().any()
+    }
+    section = {
+        "resolutions": records(resolutions),
+        "resolution_columns": columns_of(resolutions),
+        "curves": None,
+        "stability": records(stability),
+        "stability_columns": columns_of(stability),
+        "stability_bars": None,
+        "tree": tree_figure(tables["cluster_tree"], resolutions, colors=colors),
+        "doublets": records(tables["cluster_doublets"]),
+        "doublet_columns": columns_of(tables["cluster_doublets"]),
+    }
+    if len(resolutions) > 1 and panels:
+        section["curves"] = svg(
+            "Stability and number of clusters by resolution",
+            evidence_figures.resolution_curves,
+            resolutions,
+            panels=panels,
+        )
+    if "stability" in stability and stability["stability"].notna().any():
+        bars = pd.DataFrame(
+            {"name": stability["cluster"], "value": stability["stability"]}
+        )
+        section["stability_bars"] = svg(
+            "Stability of the clusters",
+            evidence_figures.score_bars,
+            bars,
+            xlabel="stability under subsampling",
+            limit=least,
+        )
+    return section
+
+
+def chosen_resolution(resolutions: pd.DataFrame, config: dict) -> float | str:
+    """Return the resolution in use: the chosen one, else that of the config."""
+    if "chosen" in resolutions and resolutions["chosen"].any():
+        return resolutions.loc[resolutions["chosen"], "resolution"].iloc[0]
+    return config["find_clusters"]["resolution"]
+
+
+def columns_of(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Return key, heading and kind of every column of a table, for the page."""
+    return [
+        (
+            name,
+            name.replace("_", " "),
+            "decimal"
+            if pd.api.types.is_float_dtype(table[name])
+            and not (table[name].dropna() % 1 == 0).all()
+            else "number"
+            if pd.api.types.is_numeric_dtype(table[name])
+            and not pd.api.types.is_bool_dtype(table[name])
+            else "text",
+        )
+        for name in table.columns
+    ]
+
+
+def tree_figure(
+    tree: pd.DataFrame, resolutions: pd.DataFrame, *, colors: dict[str, str]
+) -> Markup | None:
+    """Return the tree of clusters over the resolutions; None without two of them."""
+    if not len(tree) or tree["resolution"].nunique() < 2:
+        return None
+    levels = sorted(tree["resolution"].unique())
+    at = {resolution: n for n, resolution in enumerate(levels)}
+    above = {resolution: levels[n - 1] for resolution, n in at.items() if n}
+    # a node is a cluster at a resolution, a row its link to one of the coarser level
+    tree = tree.assign(
+        name=[f"{r:g}|{c}" for r, c in tree[KEYS].itertuples(index=False)]
+    )
+    once = tree.drop_duplicates("name").set_index("name")
+    nodes = pd.DataFrame(
+        {
+            "level": once["resolution"].map(at),
+            "cluster": once["cluster"],
+            "size": once["n_cells"].astype(float),
+        }
+    )
+    linked = tree[tree["parent"] != ""]
+    parents = linked["resolution"].map(above).map("{:g}|".format) + linked["parent"]
+    edges = pd.DataFrame(
+        {"parent": parents, "child": linked["name"], "share": linked["share"]}
+    )
+    edges = edges[edges["parent"].isin(nodes.index)]
+    chosen = resolutions.loc[resolutions["chosen"], "resolution"]
+    level = at.get(chosen.iloc[0]) if len(chosen) else None
+    return svg(
+        "Clusters across resolutions",
+        evidence_figures.cluster_tree,
+        nodes,
+        edges,
+        labels=[f"{resolution:g}" for resolution in levels],
+        chosen=level,
+        colors=colors,
+    )
+
+
+def integration_columns(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Return the columns of the integration table: the choice first, reason last."""
+    first = [("method", "method", "text"), ("used", "used", "text")]
+    last = [("seconds", "seconds", "number"), ("reason", "reason", "text")]
+    fixed = {name for name, _, _ in first + last}
+    between = [column for column in columns_of(table) if column[0] not in fixed]
+    present = set(table.columns)
+    return (
+        [c for c in first if c[0] in present]
+        + between
+        + [c for c in last if c[0] in present]
+    )
