@@ -63,7 +63,15 @@ def cell_reads(folder: Path) -> pd.DataFrame:
     if not any(folder.glob("CellReads.stats*")):
         return pd.DataFrame(columns=CELL_READS)
     path = part(folder, "CellReads.stats")
-    return pd.read_csv(path, sep="\t", index_col="CB", usecols=["CB", *CELL_READS])
+    # text as it stands: a cell may be called "NA"
+    return pd.read_csv(
+        path,
+        sep="\t",
+        index_col="CB",
+        usecols=["CB", *CELL_READS],
+        dtype={"CB": str},
+        keep_default_na=False,
+    )
 
 
 def percent(share: float | None, whole: float | None = 1) -> float | None:

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import zlib
 from pathlib import Path
 
 import h5py
@@ -18,6 +19,8 @@ EMPTY_COUNTS, MOST_EMPTY = 10, 0.5
 LARGE_RANK, LARGE_RATIO = 30, 10
 # ... and vary no more than draws from one profile: of so many barcodes and genes
 SOUP_BARCODES, SOUP_GENES, MOST_DISPERSED = 2000, 100, 1.2
+# what reading a damaged file raises
+DAMAGED = (ValueError, OSError, EOFError, zlib.error)
 Counts = tuple[sparse.csr_matrix, pd.Index, pd.DataFrame]
 
 
@@ -40,7 +43,13 @@ def part(folder: Path, *names: str) -> Path:
 
 
 def read_columns(path: Path) -> pd.DataFrame:
-    """Return a table without header as text; without lines, without columns."""
+    """Return a table without header as text; without lines, without columns.
+
+    Raises
+    ------
+    UserError
+        If it is damaged.
+    """
     try:
         return pd.read_csv(
             path,
@@ -52,6 +61,8 @@ def read_columns(path: Path) -> pd.DataFrame:
         )
     except pd.errors.EmptyDataError:
         return pd.DataFrame({0: pd.Series(dtype=str)})
+    except DAMAGED as error:
+        raise UserError(f"{path}: cannot be read ({error}); fetch it again.") from None
 
 
 def read_mtx(folder: Path) -> tuple[sparse.csr_matrix, pd.Index, pd.DataFrame]:
@@ -71,7 +82,7 @@ def read_mtx(folder: Path) -> tuple[sparse.csr_matrix, pd.Index, pd.DataFrame]:
     path = part(folder, "matrix.mtx")
     try:
         counts = io.mmread(path, spmatrix=True).T.tocsr()
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: cannot be read ({error}); fetch it again.") from None
     barcodes = pd.Index(read_columns(part(folder, "barcodes.tsv"))[0])
     features = read_columns(part(folder, "features.tsv", "genes.tsv"))

@@ -156,6 +156,14 @@ def test_the_fates_of_reads_are_read_from_star_s_statistics(tmp_path):
     assert star_statistics(tmp_path / "none.stats") == {}
 
 
+def test_a_cell_called_na_keeps_its_name(tmp_path):
+    columns = list(cell_reads(tmp_path).columns)
+    rows = [["CB", *columns], ["NA", *"1" * len(columns)]]
+    text = "".join("\t".join(row) + "\n" for row in rows)
+    (tmp_path / "CellReads.stats").write_text(text)
+    assert cell_reads(tmp_path).index.tolist() == ["NA"]
+
+
 def test_reads_per_barcode_are_read_plain_or_packed_and_may_be_missing(tmp_path):
     assert cell_reads(tmp_path).empty
     row = "\t".join(["A", *map(str, range(1, 20))])

@@ -166,3 +166,12 @@ def test_an_object_without_counts_is_refused(tmp_path):
     ad.AnnData(obs=pd.DataFrame(index=["a"])).write_h5ad(tmp_path / "m.h5ad")
     with pytest.raises(UserError, match="neither a layer counts nor X"):
         read_matrix(tmp_path / "m.h5ad", MITO)
+
+
+@pytest.mark.parametrize("name", ["matrix.mtx", "barcodes.tsv", "features.tsv"])
+def test_a_cut_file_is_named(tmp_path, name):
+    folder = write_mtx(tmp_path / "m", suffix=".gz")
+    path = folder / f"{name}.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match=f"{path}: cannot be read"):
+        read_matrix(folder, MITO)
