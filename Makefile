@@ -10,7 +10,7 @@ SHELL := /bin/bash
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test test-unit test-real test-faults test-chemistries lint format bench bench-reads bench-clusters bench-doublets lock clean
+.PHONY: help setup setup-tests demo test test-unit test-real test-faults test-chemistries test-many lint format bench bench-reads bench-clusters bench-doublets lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ test-faults: setup-tests ## run a table of faulty inputs (minutes), write docs/f
 
 test-chemistries: setup-tests ## run simulated reads of every chemistry (minutes), write docs/chemistries.md
 	@CHEMISTRIES_TABLE="$(CURDIR)/docs/chemistries.md" pytest tests/chemistries -rs
+
+test-many: setup-tests ## run the workflow on sixty small samples (minutes)
+	@MANY_SAMPLES=1 pytest tests/e2e/test_odd_counts.py -rs
 
 lint: setup-tests ## check the format and the style of all code
 	@snakefmt --check Snakefile rules
