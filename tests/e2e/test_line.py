@@ -140,8 +140,8 @@ KEYS = {
     "load_cells": ({"mito_pattern": "^mt"}, {"load_cells"}),
     # what goes on is another matrix
     "correct_ambient": ({"use": True}, {"correct_ambient", "merge_samples"}),
-    # not asked for by the method
-    "run_cellbender": ({"epochs": 9}, set()),
+    # the method does not ask for it, but the object tells the whole config
+    "run_cellbender": ({"epochs": 9}, {"export_object"}),
     "score_doublets": ({"threshold": 0.3}, {"score_doublets"}),
     # a target of its own
     "parity": ({"sample": "d1_ctrl", "matrix": "outs"}, set()),
