@@ -36,8 +36,12 @@ def test_the_defaults_fit():
             r"config: unknown key 'filtr_cells' \(did you mean 'fi",
         ),
         (
+            changed("find_clusters", n_neighbors="high"),
+            "n_neighbors: 'high' is not of ty",
+        ),
+        (
             changed("find_clusters", resolution="high"),
-            "resolution: 'high' is not of ty",
+            r"resolution: 'high' does not match '\^auto\$'; resolution of Leiden",
         ),
         (
             changed("find_clusters", resolution=0),

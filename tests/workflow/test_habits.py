@@ -99,7 +99,7 @@ def leaves(schema, path=()):
     ("path", "leaf"), list(leaves(SCHEMA)), ids=lambda x: str(x)[:40]
 )
 def test_every_key_has_type_description_default_and_docs(path, leaf):
-    assert {"type", "enum", "anyOf"} & set(leaf)
+    assert "type" in leaf or "enum" in leaf
     assert leaf["description"]
     default = DEFAULTS
     for key in path:
