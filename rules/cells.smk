@@ -20,7 +20,7 @@ rule load_cells:
     params:
         settings=config["load_cells"],
         sheet=sheet_row,
-        shared=shared_digest("matrices.py"),
+        shared=shared_digest("matrices.py", "streams.py"),
     script:
         "../scripts/load_cells.py"
 
@@ -73,7 +73,9 @@ rule correct_ambient:
         feature=config["load_cells"]["feature"],
         settings=config["correct_ambient"],
         seed=config["seed"],
-        shared=shared_digest("ambient.py", "cell_callers.py", "matrices.py"),
+        shared=shared_digest(
+            "ambient.py", "cell_callers.py", "matrices.py", "streams.py"
+        ),
     script:
         "../scripts/correct_ambient.py"
 

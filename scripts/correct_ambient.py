@@ -24,6 +24,7 @@ from _shared.ambient import (
 from _shared.cell_callers import FEWEST_AMBIENT_BARCODES, FEWEST_AMBIENT_COUNTS
 from _shared.logs import UserError, log_to
 from _shared.matrices import from_cellranger_h5, read_matrix, read_mtx
+from _shared.streams import write_h5ad
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -195,9 +196,8 @@ def main(
     else:
         share, counts, each = by_droplets(cells, empty, is_mito=is_mito, seed=seed)
     obs = pd.DataFrame({"ambient_percent": 100 * each}, index=adata.obs_names)
-    ad.AnnData(counts.astype(np.int32), obs=obs, var=adata.var[[]]).write_h5ad(
-        corrected, compression="gzip"
-    )
+    without = ad.AnnData(counts.astype(np.int32), obs=obs, var=adata.var[[]])
+    write_h5ad(without, corrected)
     found = {
         "sample": sample,
         "estimated": share.estimated,

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from _shared.logs import UserError, log_to
 from _shared.matrices import Counts, part, read_matrix, read_mtx
+from _shared.streams import write_h5ad
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -133,7 +134,7 @@ def main(*, sources: dict, sample: str, settings: dict, sheet: dict, out: Path) 
         *adata.shape,
         adata.var["is_mito"].sum(),
     )
-    adata.write_h5ad(out, compression="gzip")
+    write_h5ad(adata, out)
 
 
 if "snakemake" in globals():
