@@ -74,7 +74,11 @@ rule correct_ambient:
         settings=config["correct_ambient"],
         seed=config["seed"],
         shared=shared_digest(
-            "ambient.py", "cell_callers.py", "matrices.py", "streams.py"
+            "ambient.py",
+            "cell_callers.py",
+            "counts.py",
+            "matrices.py",
+            "streams.py",
         ),
     script:
         "../scripts/correct_ambient.py"
@@ -100,7 +104,7 @@ rule score_doublets:
     params:
         settings=cell_doublets,
         seed=config["seed"],
-        shared=shared_digest("doublets.py", "variable_genes.py"),
+        shared=shared_digest("counts.py", "doublets.py", "variable_genes.py"),
     script:
         "../scripts/score_doublets.py"
 
@@ -132,7 +136,7 @@ rule filter_cells:
     params:
         settings=cell_filter,
         strict=config["strict"],
-        shared=shared_digest("quality.py", "thresholds.py"),
+        shared=shared_digest("quality.py", "streams.py", "thresholds.py"),
     script:
         "../scripts/filter_cells.py"
 
@@ -153,7 +157,7 @@ rule check_swaps:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=scaled_mem(2000),
         runtime="1h",
     params:
         settings=config["check_swaps"],

@@ -45,7 +45,9 @@ rule normalize_counts:
         runtime="2h",
     params:
         settings=config["normalize_counts"],
-        shared=shared_digest("cell_cycle.py", "streams.py", "variable_genes.py"),
+        shared=shared_digest(
+            "cell_cycle.py", "counts.py", "streams.py", "variable_genes.py"
+        ),
     script:
         "../scripts/normalize_counts.py"
 

@@ -14,14 +14,13 @@ from scipy import sparse
 
 from _shared.ambient import (
     Share,
-    column_sums,
     corrected_counts,
     empty_droplets,
     estimate_share,
     quick_clusters,
-    row_sums,
 )
 from _shared.cell_callers import FEWEST_AMBIENT_BARCODES, FEWEST_AMBIENT_COUNTS
+from _shared.counts import column_sums, row_sums
 from _shared.logs import UserError, log_to
 from _shared.matrices import from_cellranger_h5, read_matrix, read_mtx
 from _shared.streams import write_h5ad

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from _shared.logs import UserError, log_to
 from _shared.quality import FilterSettings, judge_nuclei, quality
+from _shared.streams import write_h5ad
 from _shared.thresholds import failures, thresholds
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ logger = logging.getLogger("filter_cells")
 
 # what the stage `reads` writes of a sample that has reads
 CHECKS = ("inspection", "integrity", "chemistry")
-# a third of the time of plain gzip, and two thirds of the size; readable everywhere
-COMPRESSION = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +173,7 @@ def write_cells(
         matrices = {"counts": cells.X, "corrected": corrected}
         cells.X = matrices.pop(twin)
         cells.layers.update(matrices)
-    ad.io.write_h5ad(path, cells, dataset_kwargs=COMPRESSION)
+    write_h5ad(cells, path)
     with h5py.File(path, "r+") as file:
         file["layers"][twin] = file["X"]
 

@@ -15,6 +15,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from _shared import cell_cycle
+from _shared.counts import log_normalized, row_sums
 from _shared.logs import UserError, log_to
 from _shared.streams import (
     ArrayWriter,
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("normalize_counts")
 
-# counts below have their logarithms looked up, cell by cell
-LOOKED_UP = 32
 # overdispersion of the residuals' negative binomial, as Lause et al. (2021) advise
 THETA = 100
 
@@ -71,12 +70,6 @@ class Survey:
     variances: np.ndarray
 
 
-def row_sums(counts: sparse.csr_matrix) -> np.ndarray:
-    """Return the total of every row."""
-    so_far = np.concatenate([[0], np.cumsum(counts.data, dtype=float)])
-    return np.diff(so_far[counts.indptr])
-
-
 def scaled(total: np.ndarray, *, target_sum: float | None) -> np.ndarray:
     """Return total counts over the target; 1 for a cell without counts.
 
@@ -93,20 +86,6 @@ def scaled(total: np.ndarray, *, target_sum: float | None) -> np.ndarray:
 def size_factors(counts: sparse.csr_matrix, *, target_sum: float | None) -> np.ndarray:
     """Return total counts over the target; 1 for a cell without counts."""
     return scaled(row_sums(counts), target_sum=target_sum)
-
-
-def log_normalized(counts: sparse.csr_matrix, factors: np.ndarray) -> sparse.csr_matrix:
-    """Return log(1 + counts / factor) as float32."""
-    # a cell has few different counts: a table of their logarithms is quicker than all
-    table = np.log1p(np.arange(LOOKED_UP) / factors[:, None]).astype(np.float32)
-    place = np.repeat(np.arange(len(factors)) * LOOKED_UP, np.diff(counts.indptr))
-    place += np.minimum(counts.data, LOOKED_UP - 1)
-    values = table.ravel()[place]
-    high = np.flatnonzero(counts.data >= LOOKED_UP)
-    values[high] = np.log1p(counts.data[high] / factors[place[high] // LOOKED_UP])
-    return sparse.csr_matrix(
-        (values, counts.indices, counts.indptr), shape=counts.shape, copy=False
-    )
 
 
 def pearson_residuals(

@@ -15,6 +15,8 @@ import numpy as np
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from _shared.counts import column_sums, log_normalized, row_sums
+
 # fewer cells say nothing about types; a cluster needs so many for its slope
 FEWEST_CELLS, FEWEST_IN_CLUSTER = 50, 20
 # clusters that are looked for: enough to part types, few enough to have depths in each
@@ -68,16 +70,6 @@ class Share:
     n_without_cell: int = 0
 
 
-def row_sums(counts: sparse.csr_matrix) -> np.ndarray:
-    """Return the counts per row, as float."""
-    return np.asarray(counts.sum(axis=1), dtype=float).ravel()
-
-
-def column_sums(counts: sparse.csr_matrix) -> np.ndarray:
-    """Return the counts per column, as float."""
-    return np.asarray(counts.sum(axis=0), dtype=float).ravel()
-
-
 def empty_droplets(totals: np.ndarray, is_cell: np.ndarray) -> np.ndarray:
     """Tell which barcodes are empty droplets by their counts.
 
@@ -105,9 +97,7 @@ def quick_clusters(counts: sparse.csr_matrix, *, seed: int) -> np.ndarray:
         return np.zeros(0, dtype=int)
     k = int(np.clip(n // CELLS_PER_CLUSTER, 1, MOST_CLUSTERS))
     totals = np.maximum(row_sums(counts), 1)
-    levels = sparse.diags_array(np.median(totals) / totals) @ counts.astype(np.float64)
-    levels = sparse.csr_matrix(levels)
-    levels.data = np.log1p(levels.data)
+    levels = log_normalized(counts, totals / np.median(totals)).astype(np.float64)
     means = column_sums(levels) / n
     variances = column_sums(levels.power(2)) / n - means**2
     # variance beyond that of counting, which grows with the mean

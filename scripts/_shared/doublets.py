@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
+from _shared.counts import log_normalized, row_sums
 from _shared.variable_genes import spectrum_of, standardized_variance, top_genes
 
 N_GENES = 1_500
@@ -69,17 +70,6 @@ class Space:
         return logs @ self.axes - self.center @ self.axes
 
 
-def log_normalized(
-    counts: sparse.csr_matrix, totals: np.ndarray, *, target: float
-) -> sparse.csr_matrix:
-    """Return ln(1 + counts scaled to `target` per cell), float32."""
-    scale = (target / np.maximum(totals, 1)).astype(np.float32)
-    logs = counts.astype(np.float32)
-    logs.data *= np.repeat(scale, np.diff(logs.indptr))
-    np.log1p(logs.data, out=logs.data)
-    return logs
-
-
 def find_space(
     counts: sparse.csr_matrix, totals: np.ndarray, *, rng: np.random.Generator
 ) -> Space:
@@ -98,7 +88,7 @@ def find_space(
         raise TooLittleVariationError(f"only {len(genes)} genes vary between cells")
     n, target = counts.shape[0], float(np.median(totals))
     few = np.sort(rng.permutation(n)[:MOST_FITTED_CELLS])
-    logs = log_normalized(counts[few][:, genes], totals[few], target=target).toarray()
+    logs = log_normalized(counts[few][:, genes], totals[few] / target).toarray()
     center = logs.mean(axis=0)
     logs -= center
     _, axes = np.linalg.eigh(logs.T @ logs)
@@ -292,17 +282,16 @@ def doublet_scores(counts: sparse.csr_matrix, *, seed: int) -> np.ndarray:
     n_cells = counts.shape[0]
     rng = np.random.default_rng(seed)
     with threadpool_limits(1):
-        totals = np.asarray(counts.sum(axis=1)).ravel().astype(float)
+        totals = np.maximum(row_sums(counts), 1)
         space = find_space(counts, totals, rng=rng)
         chosen = counts[:, space.genes]
-        logs = log_normalized(chosen, totals, target=space.target)
+        logs = log_normalized(chosen, totals / space.target)
         places = space.place(logs)
         n_made = int(np.clip(n_cells, FEWEST_MADE, MOST_MADE))
         first, second = draw_pairs(places, n_made, rng=rng)
         made = log_normalized(
             chosen[first] + chosen[second],
-            totals[first] + totals[second],
-            target=space.target,
+            (totals[first] + totals[second]) / space.target,
         )
         places = np.concatenate([places, space.place(made)])
         features = np.column_stack(

@@ -26,13 +26,14 @@ import yaml
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from _shared.counts import log_normalized  # noqa: E402
 from _shared.fastq import scan_fastq  # noqa: E402
 from _shared.matrices import read_mtx  # noqa: E402
 from _shared.streams import Matrix  # noqa: E402
 from filter_cells import quality  # noqa: E402
 from find_clusters import ClusterSettings, clustered  # noqa: E402
 from find_markers import best_markers  # noqa: E402
-from normalize_counts import log_normalized, size_factors  # noqa: E402
+from normalize_counts import size_factors  # noqa: E402
 from reduce_dimensions import principal_components  # noqa: E402
 from test_expression import pseudobulk  # noqa: E402
 

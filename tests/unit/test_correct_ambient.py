@@ -14,8 +14,8 @@ from _shared.ambient import (
     empty_droplets,
     estimate_share,
     quick_clusters,
-    row_sums,
 )
+from _shared.counts import row_sums
 from _shared.logs import UserError
 from correct_ambient import AmbientSettings, main
 from simulated_counts import Plan, make_profiles, simulate_sample

@@ -9,6 +9,7 @@ import pytest
 from scipy import sparse
 
 from _shared import cell_cycle
+from _shared.counts import log_normalized
 from _shared.logs import UserError
 from _shared.variable_genes import (
     combined_ranks,
@@ -21,7 +22,6 @@ from _shared.variable_genes import (
 )
 from normalize_counts import (
     NormalizeSettings,
-    log_normalized,
     main,
     pearson_residuals,
     size_factors,
