@@ -17,6 +17,7 @@ from _shared.ambient import (
     corrected_counts,
     empty_droplets,
     estimate_share,
+    largest_empty,
     quick_clusters,
 )
 from _shared.cell_callers import FEWEST_AMBIENT_BARCODES, FEWEST_AMBIENT_COUNTS
@@ -54,7 +55,7 @@ class Empty:
     n: int
     # counts per gene
     counts: np.ndarray
-    # counts of the largest barcode that is no cell
+    # counts of about the largest of them
     largest: float = 0
     reason: str = ""
 
@@ -74,7 +75,7 @@ def empty_of(counts: sparse.csr_matrix, is_cell: np.ndarray) -> Empty:
     """Return the empty droplets of all droplets, or why they are too few."""
     totals = row_sums(counts)
     is_empty = empty_droplets(totals, is_cell)
-    largest = float(totals[~is_cell].max(initial=0))
+    largest = largest_empty(totals, is_cell)
     n, sums = int(is_empty.sum()), column_sums(counts[is_empty])
     reason = ""
     if n < FEWEST_AMBIENT_BARCODES:

@@ -28,18 +28,25 @@ MOST_FITTED = 5000
 OVERDISPERSION = 0.1
 # residuals beyond so many MADs are other cells than their cluster's: mostly doublets
 OUTLIER_MADS, N_ROUNDS = 6, 5
-# of the cells of a cluster, by counts: doublets are above
-HIGHEST_DEPTH = 0.8
+# nats by which two clusters explain a doublet better than one
+SURE = 10
 # the amount of soup differs between droplets by this share at most
 LARGEST_SPREAD = 0.2
-# squared distance between two clusters, in the same units as the next
-LEAST_APART = 0.1
+# squared distance between two clusters, and of one from the soup, in units of the noise
+# of one count
+LEAST_APART, FAR_FROM_SOUP = 0.05, 0.1
 # a barcode of soup alone has at most so many times the counts of those not called, and
 # a cluster of such barcodes so many in its middle
 ROOM_ABOVE_EMPTY, ROOM_OF_CLUSTER = 4, 2
+# cells that were not called, as share of those that were
+MISSED_CELLS = 0.01
+# cells of the size of so many of them tell nothing: those near the soup are missing
+NEARLY_ALL = 0.9
 # a sample with more of them has no cells that can be told from the soup
 MOST_WITHOUT_CELL = 0.5
-# squared distance between cluster and soup, in units of the noise of one count
+# how near to the other clusters' a gene is expected in one: 1 / squared variation
+PRIOR = 2
+# the same, for a slope
 LEAST_DISTANCE = 0.02
 # pairs of gene and cluster for the upper bound: counts expected of pure soup in each
 # half of the counts, counts of the gene in empty droplets, share and number of pairs
@@ -47,7 +54,7 @@ LEAST_EXPECTED, LEAST_IN_SOUP, LOWEST_SHARE, FEWEST_PAIRS = 50, 50, 0.01, 20
 # the lowest pairs are of genes that are not expressed if the next have so many times
 # their ratio; or if so many times more have it, up to this factor, and would show it if
 # they varied by this share. Beyond the last it is cells that resemble the soup
-GAP, MANY, WIDER_RATIO, OTHER_SPREAD, LARGEST_RATIO = 1.5, 4, 1.15, 0.3, 0.5
+GAP, MANY, WIDER_RATIO, OTHER_SPREAD, LARGEST_RATIO = 2, 4, 1.15, 0.3, 0.5
 # a share with a wider interval (standard error, of 1) is no estimate
 LARGEST_ERROR = 0.025
 # a droplet's RNA is never taken for soup beyond this share
@@ -55,6 +62,8 @@ LARGEST_SHARE = 0.95
 # cells whose counts are corrected at a time
 CHUNK = 2000
 Z95 = 1.96
+# two estimates so many standard errors apart contradict each other
+Z_APART = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +96,17 @@ def empty_droplets(totals: np.ndarray, is_cell: np.ndarray) -> np.ndarray:
     return is_empty
 
 
+def largest_empty(totals: np.ndarray, is_cell: np.ndarray) -> float:
+    """Return the counts of about the largest droplet of soup.
+
+    Of the barcodes that are no cells the largest few, 1 for each 100 cells, are left
+    out: they may be cells that were not called.
+    """
+    rest = np.sort(totals[~is_cell])
+    left_out = int(MISSED_CELLS * is_cell.sum())
+    return float(rest[-1 - left_out]) if len(rest) > left_out else 0.0
+
+
 def quick_clusters(counts: sparse.csr_matrix, *, seed: int) -> np.ndarray:
     """Return a number per cell: k-means on principal components of variable genes.
 
@@ -116,7 +136,7 @@ def quick_clusters(counts: sparse.csr_matrix, *, seed: int) -> np.ndarray:
         _, axes = np.linalg.eigh(dense[fitted].T @ dense[fitted])
         places = dense @ axes[:, -N_COMPONENTS:]
         found = KMeans(k, n_init=3, random_state=seed).fit(places[fitted])
-        return merged(counts, found.predict(places))
+        return reassigned(counts, merged(counts, found.predict(places)))
 
 
 def merged(counts: sparse.csr_matrix, clusters: np.ndarray) -> np.ndarray:
@@ -144,11 +164,99 @@ def merged(counts: sparse.csr_matrix, clusters: np.ndarray) -> np.ndarray:
         clusters[clusters == names[a]] = names[b]
 
 
+def log_likelihoods(
+    counts: sparse.csr_matrix, profiles: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
+    """Return how well each profile explains each cell (cells x profiles, nats).
+
+    `sizes` are the counts that a profile was estimated from. A gene of which few are
+    expected is held near its average over the profiles (the mean of a gamma posterior,
+    whose prior has the shape `PRIOR`); what chance in the others costs a profile is
+    given back, so that small clusters are not at a disadvantage.
+    """
+    mean = profiles.mean(axis=0)
+    expected = sizes[:, None] * mean
+    trust = expected / (expected + PRIOR)
+    given_back = (trust**2).sum(axis=1) / (2 * sizes)
+    shrunk = trust * profiles + (1 - trust) * mean
+    shrunk /= shrunk.sum(axis=1, keepdims=True)
+    # a gene that no profile has tells nothing
+    logs = np.log(np.where(mean > 0, shrunk, 1)).T
+    return counts @ logs + row_sums(counts)[:, None] * given_back
+
+
+def profiles_of(
+    counts: sparse.csr_matrix, clusters: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the profile of each cluster (clusters x genes), and its counts."""
+    sums = np.stack([column_sums(counts[clusters == c]) for c in np.unique(clusters)])
+    sizes = np.maximum(sums.sum(axis=1), 1)
+    return sums / sizes[:, None], sizes
+
+
+def reassigned(counts: sparse.csr_matrix, clusters: np.ndarray) -> np.ndarray:
+    """Give each cell to the cluster that explains its counts best.
+
+    Cells with few counts are often off in the components' space; taken for another
+    type, they would look as if they held more of the soup. A cell is judged by profiles
+    of the other half of the cells, because its own would always hold it.
+    """
+    folds = np.arange(len(clusters)) % 2
+    for _ in range(N_ROUNDS):
+        names = np.unique(clusters)
+        if len(names) < 2:
+            break
+        moved = clusters.copy()
+        for fold in (0, 1):
+            here, other = folds == fold, folds != fold
+            known = names[np.isin(names, clusters[other])]
+            profiles = profiles_of(counts[other], clusters[other])
+            moved[here] = known[log_likelihoods(counts[here], *profiles).argmax(axis=1)]
+        if (moved == clusters).all():
+            break
+        clusters = moved
+    return clusters
+
+
+def doublets(counts: sparse.csr_matrix, clusters: np.ndarray) -> np.ndarray:
+    """Tell which cells two clusters explain better than one: half of each.
+
+    Only cells with more counts than the middle of their cluster are judged: one with
+    few may hold much of the soup, which is a mixture as well.
+    """
+    totals = row_sums(counts)
+    folds = np.arange(len(totals)) % 2
+    found = np.zeros(len(totals), dtype=bool)
+    deep = np.zeros(len(totals), dtype=bool)
+    for name in np.unique(clusters):
+        here = clusters == name
+        deep[here] = totals[here] > np.median(totals[here])
+    for fold in (0, 1):
+        here, other = deep & (folds == fold), folds != fold
+        if not here.any() or not other.any():
+            continue
+        profiles, sizes = profiles_of(counts[other], clusters[other])
+        a, b = np.triu_indices(len(sizes), k=1)
+        if not len(a):
+            continue
+        pairs = (profiles[a] + profiles[b]) / 2
+        sizes_pairs = 4 / (1 / sizes[a] + 1 / sizes[b])
+        scores = log_likelihoods(
+            counts[here],
+            np.vstack([profiles, pairs]),
+            np.concatenate([sizes, sizes_pairs]),
+        )
+        one, two = scores[:, : len(sizes)], scores[:, len(sizes) :]
+        found[here] = two.max(axis=1) > one.max(axis=1) + SURE
+    return found
+
+
 def without_cell(
     counts: sparse.csr_matrix,
     clusters: np.ndarray,
     soup: np.ndarray,
     *,
+    soup_size: float,
     largest_empty: float,
 ) -> np.ndarray:
     """Tell which called barcodes are droplets of soup without a cell.
@@ -159,34 +267,37 @@ def without_cell(
     totals = row_sums(counts)
     is_small = totals <= ROOM_ABOVE_EMPTY * largest_empty
     found = np.zeros(len(totals), dtype=bool)
+    folds = np.arange(len(totals)) % 2
     # a cluster holds fewer of them, and is told better from the soup, in each round
     for _ in range(N_ROUNDS):
-        names = np.unique(clusters[~found])
-        sums = np.stack(
-            [column_sums(counts[(clusters == name) & ~found]) for name in names]
-        )
-        whole = np.maximum(sums.sum(axis=1, keepdims=True), 1)
-        profiles = sums / whole
+        profiles, sizes = profiles_of(counts[~found], clusters[~found])
         both = profiles + soup
         square = np.divide((profiles - soup) ** 2, both, out=0 * both, where=both > 0)
-        distance = 2 * square.sum(axis=1) - (sums > 0).sum(axis=1) / whole.ravel()
+        distance = 2 * square.sum(axis=1) - (profiles > 0).sum(axis=1) / sizes
         is_large = [
             np.median(totals[(clusters == name) & ~found])
             > ROOM_OF_CLUSTER * largest_empty
-            for name in names
+            for name in np.unique(clusters[~found])
         ]
-        of_cells = (distance > LEAST_APART) | is_large
-        if not is_small.any() or not of_cells.any():
+        of_cells = np.unique(clusters[~found])[(distance > FAR_FROM_SOUP) | is_large]
+        if not is_small.any() or not len(of_cells):
             return found
-        # no gene is impossible, so that a single count decides nothing
-        floor = 0.01 * profiles.mean(axis=0) + 1e-12
-        # a cell that dies in much soup is a cell still
-        mixed = (profiles[of_cells] + soup) / 2
-        candidates = np.vstack([soup, profiles[of_cells], mixed])
-        candidates = np.log(candidates * 0.99 + floor)
-        scores = counts[is_small] @ candidates.T
         before, found = found, np.zeros(len(totals), dtype=bool)
-        found[is_small] = scores[:, 0] > scores[:, 1:].max(axis=1)
+        for fold in (0, 1):
+            here = is_small & (folds == fold)
+            other = ~before & (folds != fold) & np.isin(clusters, of_cells)
+            if not here.any() or not other.any():
+                continue
+            profiles, sizes = profiles_of(counts[other], clusters[other])
+            # a cell that dies in much soup is a cell still
+            mixed = (profiles + soup) / 2
+            sizes_mixed = 4 / (1 / sizes + 1 / soup_size)
+            scores = log_likelihoods(
+                counts[here],
+                np.vstack([soup, profiles, mixed]),
+                np.concatenate([[soup_size], sizes, sizes_mixed]),
+            )
+            found[here] = scores[:, 0] > scores[:, 1:].max(axis=1)
         if (found == before).all() or found.all():
             break
     return found
@@ -203,9 +314,7 @@ def slope_of_cluster(
     keep chance from drawing the two ends apart.
     """
     totals = row_sums(counts)
-    # doublets have many counts; cells with few tell more
     some = totals > 0
-    some &= totals <= (np.quantile(totals[some], HIGHEST_DEPTH) if some.any() else 0)
     counts, totals = counts[some], totals[some]
     inverse = 1 / np.maximum(totals, 1)
     kept = np.ones(len(totals), dtype=bool)
@@ -306,12 +415,19 @@ def combined(amounts: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
 class Bound:
     """The least ratio of counts to those of pure soup, over pairs of cluster and gene.
 
-    `is_soup` tells that these pairs are of genes that are not expressed.
+    `is_soup` tells that these pairs are of genes that are not expressed, by the gap to
+    the next ratios; `may_be_soup` that they are many, as other genes can be.
     """
 
     ratio: float
     error: float
-    is_soup: bool
+    is_soup: bool = False
+    may_be_soup: bool = False
+
+    def is_share(self, value: float, error: float) -> bool:
+        """Return whether the ratio is the share, given the other source's answer."""
+        agree = abs(value - self.ratio) < Z_APART * np.hypot(error, self.error)
+        return self.is_soup or (self.may_be_soup and agree)
 
 
 def least_ratio(
@@ -374,13 +490,18 @@ def least_ratio(
         alike, n_alike = now, size
         size = int(size * 1.25)
     if alike is None or alike[0] > LARGEST_RATIO:
-        return Bound(ratio=least[0], error=least[1], is_soup=False)
+        return Bound(ratio=least[0], error=least[1])
     beyond = [part[n_alike : 2 * n_alike] for pair in ordered for part in pair[:2]]
     others = sum(map(np.sum, beyond[::2])) / max(sum(map(np.sum, beyond[1::2])), 1e-9)
     has_gap = others > GAP * alike[0]
     would_show = alike[3] * OTHER_SPREAD**2 > 3 * np.sqrt(2 / n_alike)
     is_many = n_alike >= MANY * n and would_show and alike[0] < WIDER_RATIO * least[0]
-    return Bound(ratio=alike[0], error=alike[1], is_soup=bool(has_gap or is_many))
+    return Bound(
+        ratio=alike[0],
+        error=alike[1],
+        is_soup=bool(has_gap),
+        may_be_soup=bool(is_many),
+    )
 
 
 def estimate_share(
@@ -405,7 +526,7 @@ def estimate_share(
     empty
         Counts per gene in empty droplets.
     largest_empty
-        Counts of the largest barcode that was not called.
+        Counts of the largest droplets of soup.
     """
     n = cells.shape[0]
     if n < FEWEST_CELLS:
@@ -416,19 +537,28 @@ def estimate_share(
     if not in_soup.sum() or not totals.sum():
         return Share(estimated=False, reason="no counts beside mitochondrial genes")
     is_empty = without_cell(
-        nuclear, clusters, in_soup / in_soup.sum(), largest_empty=largest_empty
+        nuclear,
+        clusters,
+        in_soup / in_soup.sum(),
+        soup_size=in_soup.sum(),
+        largest_empty=largest_empty,
     )
     n_empty = int(is_empty.sum())
     if n - n_empty < max(FEWEST_CELLS, (1 - MOST_WITHOUT_CELL) * n):
         reason = f"{n_empty} of {n} called barcodes cannot be told from the soup"
         return Share(estimated=False, reason=reason, n_without_cell=n_empty)
+    # among barcodes of that size the cells nearest to the soup were taken for it
+    doubtful = np.quantile(totals[is_empty], NEARLY_ALL) if n_empty else 0
     nuclear, totals = nuclear[~is_empty], totals[~is_empty]
     clusters = clusters[~is_empty]
     rng = np.random.default_rng(seed)
     half = rng.binomial(in_soup.astype(np.int64), 0.5)
     soups = tuple(part / max(part.sum(), 1) for part in (half, in_soup - half))
     names = np.unique(clusters)
-    found = [slope_of_cluster(nuclear[clusters == name], soups) for name in names]
+    clear = ~doublets(nuclear, clusters) & (totals > doubtful)
+    found = [
+        slope_of_cluster(nuclear[(clusters == name) & clear], soups) for name in names
+    ]
     found = [pair for pair in found if pair is not None and 0 < pair[1] < np.inf]
     if not found:
         return Share(
@@ -441,7 +571,7 @@ def estimate_share(
     value, error = amount / mean, error / mean
     by_cluster = np.stack([column_sums(nuclear[clusters == name]) for name in names])
     bound = least_ratio(by_cluster, (half, in_soup - half), rng=rng)
-    if bound is not None and bound.is_soup:
+    if bound is not None and bound.is_share(value, error):
         value, error = bound.ratio, bound.error
         low, high = value - Z95 * error, value + Z95 * error
         reason = "genes that clusters do not express are there at one ratio"
