@@ -299,6 +299,13 @@ def subclustered(
     return pd.Categorical(result, categories=order)
 
 
+def names_at(evidence: Evidence, level: int, names: pd.Categorical) -> pd.Categorical:
+    """Return the clusters of a resolution; of the chosen one as they are in the end."""
+    if level == evidence.chosen:
+        return names
+    return named_by_size(evidence.labels[level])
+
+
 def tree_table(
     evidence: Evidence, names: pd.Categorical, stability: np.ndarray
 ) -> pd.DataFrame:
@@ -311,10 +318,10 @@ def tree_table(
     values = by_partition(evidence.stability, evidence.labels)
     for level, resolution in enumerate(evidence.resolutions):
         labels = evidence.labels[level]
+        here = names_at(evidence, level, names)
         if level == evidence.chosen:
-            here, found = names, stability
+            found = stability
         else:
-            here = named_by_size(labels)
             first = np.unique(here.codes, return_index=True)[1]
             found = values[level][labels[first]]
         sizes = np.bincount(here.codes, minlength=len(here.categories))
@@ -369,6 +376,8 @@ class Clustering:
     names: pd.Categorical
     cell_stability: np.ndarray
     umap: np.ndarray
+    # cells x resolutions, places among the names of each resolution
+    by_resolution: np.ndarray
     about: dict
     resolutions: pd.DataFrame
     stability: pd.DataFrame
@@ -387,6 +396,7 @@ def one_cluster(scores: np.ndarray, reason: str) -> Clustering:
         names=names,
         cell_stability=np.full(n, np.nan, dtype=np.float32),
         umap=two_columns(scores),
+        by_resolution=np.zeros((n, 0), dtype=np.int32),
         about={"resolution": "", "automatic": True, "reason": reason},
         resolutions=pd.DataFrame(columns=RESOLUTION_COLUMNS),
         stability=clusters,
@@ -429,6 +439,7 @@ def clustered(
     together = evidence.halves.kept_together(judged)
     cells = carried_over(graph, evidence.judged, together)
     resolution = evidence.resolutions[evidence.chosen]
+    levels = range(len(evidence.resolutions))
     table = pd.DataFrame(
         {
             "cluster": names.categories,
@@ -449,6 +460,9 @@ def clustered(
         names=names,
         cell_stability=cells.astype(np.float32),
         umap=layout(graph, two_columns(scores), min_dist=settings.min_dist, seed=seed),
+        by_resolution=np.column_stack(
+            [names_at(evidence, level, names).codes for level in levels]
+        ).astype(np.int32),
         about={
             "resolution": resolution,
             "automatic": settings.resolution == "auto",
@@ -471,7 +485,12 @@ def main(
     settings: ClusterSettings,
     seed: int,
 ) -> None:
-    """Write `obs.leiden`, `obs.leiden_stability`, `obsm.X_umap`, and three tables."""
+    """Write the clusters, their stability and map, and three tables.
+
+    `obsm.leiden_by_resolution` has a column per row of `resolutions`: a cell's cluster
+    as a number, which is its name but where the resolution in use was changed later (as
+    by sub-clusters; there it is the place in `obs.leiden`'s categories).
+    """
     # the order of additions, and so the last digit, would follow the thread count
     from threadpoolctl import threadpool_limits
 
@@ -481,6 +500,8 @@ def main(
     adata = ad.AnnData(obs=source.obs[[]], obsm={"X_umap": done.umap})
     adata.obs["leiden"] = done.names
     adata.obs["leiden_stability"] = done.cell_stability
+    if done.by_resolution.size:
+        adata.obsm["leiden_by_resolution"] = done.by_resolution
     adata.uns["leiden_colors"] = colors_of(list(done.names.categories))
     adata.uns["clustering"] = done.about
     logger.info("%s", done.about)

@@ -35,6 +35,8 @@ LARGEST_SPREAD = 0.2
 # squared distance between two clusters, and of one from the soup, in units of the noise
 # of one count
 LEAST_APART, FAR_FROM_SOUP = 0.05, 0.1
+# a cluster that is nearer to the soup has no slope
+LEAST_DISTANCE = 0.02
 # a barcode of soup alone has at most so many times the counts of those not called, and
 # a cluster of such barcodes so many in its middle
 ROOM_ABOVE_EMPTY, ROOM_OF_CLUSTER = 4, 2
@@ -44,10 +46,8 @@ MISSED_CELLS = 0.01
 NEARLY_ALL = 0.9
 # a sample with more of them has no cells that can be told from the soup
 MOST_WITHOUT_CELL = 0.5
-# how near to the other clusters' a gene is expected in one: 1 / squared variation
+# 1 / squared variation that is expected of a gene between profiles
 PRIOR = 2
-# the same, for a slope
-LEAST_DISTANCE = 0.02
 # pairs of gene and cluster for the upper bound: counts expected of pure soup in each
 # half of the counts, counts of the gene in empty droplets, share and number of pairs
 LEAST_EXPECTED, LEAST_IN_SOUP, LOWEST_SHARE, FEWEST_PAIRS = 50, 50, 0.01, 20
@@ -179,7 +179,7 @@ def log_likelihoods(
     trust = expected / (expected + PRIOR)
     given_back = (trust**2).sum(axis=1) / (2 * sizes)
     shrunk = trust * profiles + (1 - trust) * mean
-    shrunk /= shrunk.sum(axis=1, keepdims=True)
+    shrunk /= np.maximum(shrunk.sum(axis=1, keepdims=True), 1e-12)
     # a gene that no profile has tells nothing
     logs = np.log(np.where(mean > 0, shrunk, 1)).T
     return counts @ logs + row_sums(counts)[:, None] * given_back

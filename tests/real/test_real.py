@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
+import scanpy as sc
 import yaml
 from running import snakemake, text_of
 from scipy import io
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
 DATA = Path(os.environ.get("REAL_DATA") or "REAL_DATA-is-not-set")
 pytestmark = [
@@ -149,13 +150,45 @@ def test_sorted_blood_cells(tmp_path):
         tmp_path,
         samples=pd.DataFrame({"sample": ["zheng"], "counts": [str(source)]}),
     )
-    cells = ad.read_h5ad(results / "report/reads2cells.h5ad").obs
+    adata = ad.read_h5ad(results / "report/reads2cells.h5ad")
+    cells = adata.obs
     truth = pd.read_csv(source / "cells.tsv.gz", sep="\t", index_col="cell")
     truth = truth.loc[[name.removesuffix("-zheng") for name in cells.index]]
     ari = adjusted_rand_score(truth["subpop"], cells["leiden"])
     print(f"cells {len(cells)}, clusters {cells['leiden'].nunique()}, ARI {ari:.3f}")
     assert len(cells) >= 0.8 * 3774
     assert ari >= 0.80
+    # both levels of the sorting are somewhere in the tree
+    levels = adata.obsm["leiden_by_resolution"].T
+    table = pd.read_csv(results / "clusters/resolutions.tsv", sep="\t")
+    for column in ("subpop", "celltype"):
+        table[column] = [adjusted_rand_score(truth[column], at) for at in levels]
+    print(table.round(3).to_string())
+    assert table["subpop"].max() >= 0.80
+    assert table["celltype"].max() >= 0.69
+
+
+def test_doublets_among_hashed_cells(tmp_path):
+    source = DATA / "counts-hashing-doublets"
+    results = run(
+        tmp_path,
+        "results/cells/hashed/doublets.tsv",
+        samples=pd.DataFrame({"sample": ["hashed"], "counts": [str(source)]}),
+    )
+    found = pd.read_csv(results / "cells/hashed/doublets.tsv", sep="\t", index_col=0)
+    truth = pd.read_csv(source / "cells.tsv.gz", sep="\t", index_col="cell")
+    truth = truth.loc[[name.removesuffix("-hashed") for name in found.index]]
+    counts = ad.read_h5ad(results / "cells/hashed/called.h5ad")
+    sc.pp.scrublet(counts, random_state=0, verbose=False)
+    known = (truth["hto_classification_global"] != "Negative").to_numpy()
+    is_doublet = (truth["hto_classification_global"] == "Doublet")[known]
+    ours, plain = (
+        roc_auc_score(is_doublet, scores.to_numpy()[known])
+        for scores in (found["doublet_score"], counts.obs["doublet_score"])
+    )
+    print(f"doublets {is_doublet.sum()}, AUROC {ours:.3f}, Scrublet {plain:.3f}")
+    assert is_doublet.sum() > 200
+    assert ours > max(plain, 0.61)
 
 
 def test_cells_among_all_droplets_of_a_given_matrix(tmp_path):

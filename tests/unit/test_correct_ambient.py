@@ -7,20 +7,32 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from running import ROOT
 from scipy import sparse
+from sklearn.metrics import adjusted_rand_score
 
 from _shared.ambient import (
     corrected_counts,
+    doublets,
     empty_droplets,
     estimate_share,
+    largest_empty,
     quick_clusters,
+    reassigned,
 )
+from _shared.calling import call_barcodes
+from _shared.cell_callers import CallSettings
 from _shared.counts import row_sums
 from _shared.logs import UserError
 from correct_ambient import AmbientSettings, main
 from simulated_counts import Plan, make_profiles, simulate_sample
 
 TYPES = Plan(n_genes=2000, n_types=6, rare_shares=(0.03,), median_counts=4000)
+
+CALLING = CallSettings(
+    **yaml.safe_load((ROOT / "config/config.yaml").read_text())["call_cells"]
+)
 
 
 def droplets(plan, *, n_cells=800, n_empty=2000, seed=1):
@@ -155,6 +167,72 @@ def test_genes_that_a_type_lacks_tell_the_share_either_way(share, by_depth):
         assert kept[np.ix_(here, genes)].sum() == pytest.approx(
             own[np.ix_(here, genes)].sum(), rel=0.03
         )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ambient_share": 0.1},
+        {"ambient_share": 0.2},
+        {"ambient_share": 0.2, "marker_effect": 2.5, "median_counts": 2000},
+    ],
+)
+def test_types_that_differ_little_beside_much_soup(changes):
+    # large droplets of soup are called, and two types differ less than cells of one do
+    # by their depth
+    plan = Plan(doublet_rate=0.05, damaged_rate=0.03, **changes)
+    adata = droplets(plan, n_cells=3000, n_empty=10_000)
+    totals = row_sums(adata.X)
+    is_called = call_barcodes(adata.X, CALLING, seed=1).is_cell
+    is_cell = (adata.obs["true_type"] != "empty").to_numpy()
+    is_mito = adata.var["is_mito"].to_numpy()
+    empty = adata.X[empty_droplets(totals, is_called)].sum(axis=0)
+    cells = adata.X[is_called]
+    clusters = quick_clusters(cells[:, ~is_mito], seed=1)
+    found = estimate_share(
+        cells,
+        clusters,
+        np.asarray(empty, dtype=float).ravel(),
+        is_mito=is_mito,
+        largest_empty=largest_empty(totals, is_called),
+        seed=1,
+    )
+    here = is_called & is_cell
+    true = adata.obs["true_ambient"][here] @ totals[here] / totals[here].sum()
+    assert abs(found.value - true) < 0.02
+    assert found.low <= true <= found.high
+    types = adata.obs["true_type"][here]
+    assert adjusted_rand_score(types, clusters[is_cell[is_called]]) > 0.6
+    if plan.ambient_share > 0.1:
+        assert (is_called & ~is_cell).sum() > 200
+        assert found.n_without_cell > 0.6 * (is_called & ~is_cell).sum()
+
+
+def test_a_few_large_barcodes_that_were_not_called_are_no_soup():
+    totals = np.concatenate([np.full(300, 9000), [7000, 6000], np.full(500, 800)])
+    assert largest_empty(totals, np.arange(len(totals)) < 300) == 800
+    assert largest_empty(totals[:300], np.ones(300, dtype=bool)) == 0
+
+
+def test_mixtures_of_two_types_are_told_from_single_cells():
+    rng = np.random.default_rng(0)
+    profiles = rng.dirichlet(np.full(500, 0.5), 3)
+    pairs = np.repeat([[0, 0], [1, 1], [2, 2], [0, 1]], [100, 100, 100, 20], axis=0)
+    mixed = pairs[:, 0] != pairs[:, 1]
+    depth = np.where(mixed, 4000, rng.integers(1500, 2500, len(pairs)))
+    counts = rng.poisson(depth[:, None] * profiles[pairs].mean(axis=1))
+    found = doublets(sparse.csr_matrix(counts), pairs[:, 0])
+    assert (found == mixed).all()
+
+
+def test_cells_go_to_the_cluster_that_explains_them():
+    rng = np.random.default_rng(0)
+    profiles = rng.dirichlet(np.full(500, 0.5), 3)
+    kinds = rng.integers(0, 3, 300)
+    counts = rng.poisson(rng.integers(100, 3000, 300)[:, None] * profiles[kinds])
+    wrong = np.where(rng.random(300) < 0.3, rng.integers(0, 3, 300), kinds)
+    assert (wrong != kinds).sum() > 30
+    assert (reassigned(sparse.csr_matrix(counts), wrong) == kinds).mean() > 0.99
 
 
 def test_called_droplets_without_a_cell_do_not_count(tmp_path):

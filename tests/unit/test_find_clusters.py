@@ -134,6 +134,10 @@ def test_a_cluster_that_is_not_there_cannot_be_split(groups):
         clustered(scores, with_settings(subclusters={"9": 1.0}), seed=1)
 
 
+def chosen_at(done):
+    return done.resolutions["chosen"].tolist().index(True)
+
+
 def test_the_tree_links_every_cluster_to_those_of_the_coarser_resolution(groups):
     scores, _ = groups
     done = clustered(scores, SETTINGS, seed=1)
@@ -148,6 +152,11 @@ def test_the_tree_links_every_cluster_to_those_of_the_coarser_resolution(groups)
     chosen = once[once["resolution"] == done.about["resolution"]]
     assert chosen["cluster"].tolist() == list(done.names.categories)
     assert chosen["n_cells"].tolist() == done.stability["n_cells"].tolist()
+    for labels, (_, part) in zip(
+        done.by_resolution.T, once.groupby("resolution"), strict=True
+    ):
+        assert np.bincount(labels).tolist() == part["n_cells"].tolist()
+    assert np.array_equal(done.by_resolution[:, chosen_at(done)], done.names.codes)
 
 
 def test_the_finest_resolution_that_holds_is_chosen():
