@@ -210,6 +210,7 @@ def main(
         "empty_umis": int(empty.counts.sum()),
         "n_cells": adata.n_obs,
         "n_without_cell": share.n_without_cell,
+        "counts_without_cell": round(share.counts_without_cell),
         "used": settings.use and share.estimated,
         "top_genes": top_genes(empty.counts, adata.var),
     }

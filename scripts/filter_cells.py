@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("filter_cells")
 
+# share of the called barcodes that may hold no cell before it is said
+MOST_WITHOUT_CELL = 0.05
 # what the stage `reads` writes of a sample that has reads
 CHECKS = ("inspection", "integrity", "chemistry")
 
@@ -94,6 +96,21 @@ def share_warnings(failed: pd.DataFrame, *, most: float) -> list[str]:
     return warnings
 
 
+def soup_warnings(found: dict | None) -> list[str]:
+    """Return what is to be said of called barcodes that hold ambient RNA alone."""
+    if found is None:
+        return []
+    n, n_cells = found["n_without_cell"], found["n_cells"]
+    if n <= MOST_WITHOUT_CELL * n_cells:
+        return []
+    return [
+        f"{n:,} of {n_cells:,} called barcodes ({n / n_cells:.0%}) look like droplets "
+        "of ambient RNA without a cell; look at barcode_ranks.tsv and at their "
+        f"cluster: min_counts {found['counts_without_cell']:,} in the sample sheet "
+        "removes nine tenths of them."
+    ]
+
+
 def judge(
     *,
     sample: str,
@@ -135,19 +152,18 @@ def judge(
 
 
 def read_corrected(
-    sources: dict[str, Path], adata: ad.AnnData
+    sources: dict[str, Path], found: dict | None, adata: ad.AnnData
 ) -> tuple[ad.AnnData | None, bool]:
     """Return the counts without ambient RNA, if it was estimated; whether they go on.
+
+    `found` is what `correct_ambient` tells of them.
 
     Raises
     ------
     ValueError
         If they are of other cells or genes than the counts.
     """
-    if "contamination" not in sources:
-        return None, False
-    found = json.loads(sources["contamination"].read_text())
-    if not found["estimated"]:
+    if found is None or not found["estimated"]:
         return None, False
     corrected = ad.read_h5ad(sources["ambient"])
     for mine, theirs in (
@@ -234,13 +250,14 @@ def main(
     """
     read = {
         name: json.loads(sources[name].read_text()) if name in sources else None
-        for name in (*CHECKS, "metrics", "calling")
+        for name in (*CHECKS, "metrics", "calling", "contamination")
     }
     adata = ad.read_h5ad(sources["called"])
     adata.X.eliminate_zeros()
     doublets = pd.read_csv(sources["doublets"], sep="\t", index_col="barcode")
     doublets = doublets.loc[adata.obs_names]
-    corrected, is_used = read_corrected(sources, adata)
+    ambient = read["contamination"]
+    corrected, is_used = read_corrected(sources, ambient, adata)
 
     ruling = judge_cells(
         adata,
@@ -249,6 +266,7 @@ def main(
         settings=settings,
     )
     failed = ruling.failed
+    warnings = ruling.warnings + soup_warnings(ambient)
     verdict = judge(
         sample=sample,
         n_kept=int((~failed.any(axis="columns")).sum()),
@@ -256,8 +274,8 @@ def main(
         checks=[read[name] for name in CHECKS if read[name]],
         metrics=read["metrics"],
     )
-    verdict |= {"warnings": ruling.warnings, "nuclei": ruling.nuclei}
-    for warning in ruling.warnings:
+    verdict |= {"warnings": warnings, "nuclei": ruling.nuclei}
+    for warning in warnings:
         logger.warning("sample %s: %s", sample, warning)
     if verdict["verdict"] == "set_aside":
         if strict:

@@ -259,7 +259,7 @@ def integrated_scores(
         result = run(best, scores, batches, **how)
         rows[best] = scored(best, result[picked], before, seed=seed)
         still, reasons_now = verdicts({m: rows[m] for m in ("none", best)})
-        reasons[best] = reasons_now[best]
+        reasons |= reasons_now
         best = settings.method if forced else still
     if forced:
         reasons[best] = f"integrate_batches: method is {best}. {reasons[best]}"

@@ -75,8 +75,9 @@ class Share:
     value: float = np.nan
     low: float = np.nan
     high: float = np.nan
-    # called barcodes that hold the soup alone
+    # called barcodes that hold the soup alone, and the counts that nearly all are below
     n_without_cell: int = 0
+    counts_without_cell: float = 0
 
 
 def empty_droplets(totals: np.ndarray, is_cell: np.ndarray) -> np.ndarray:
@@ -544,9 +545,11 @@ def estimate_share(
         largest_empty=largest_empty,
     )
     n_empty = int(is_empty.sum())
+    size = float(np.quantile(row_sums(cells)[is_empty], NEARLY_ALL)) if n_empty else 0
+    told = {"n_without_cell": n_empty, "counts_without_cell": size}
     if n - n_empty < max(FEWEST_CELLS, (1 - MOST_WITHOUT_CELL) * n):
         reason = f"{n_empty} of {n} called barcodes cannot be told from the soup"
-        return Share(estimated=False, reason=reason, n_without_cell=n_empty)
+        return Share(estimated=False, reason=reason, **told)
     # among barcodes of that size the cells nearest to the soup were taken for it
     doubtful = np.quantile(totals[is_empty], NEARLY_ALL) if n_empty else 0
     nuclear, totals = nuclear[~is_empty], totals[~is_empty]
@@ -564,7 +567,7 @@ def estimate_share(
         return Share(
             estimated=False,
             reason="no cells that differ from the soup",
-            n_without_cell=n_empty,
+            **told,
         )
     amount, error = combined(*np.array(found).T)
     mean = totals.mean()
@@ -580,7 +583,7 @@ def estimate_share(
             estimated=False,
             reason="the cells differ too little from the soup, or from each other in "
             f"depth: 95 % interval of {2 * Z95 * error:.0%}",
-            n_without_cell=n_empty,
+            **told,
         )
     else:
         low, high = value - Z95 * error, value + Z95 * error
@@ -596,7 +599,7 @@ def estimate_share(
         value=float(value),
         low=float(min(low, value)),
         high=float(max(high, value)),
-        n_without_cell=n_empty,
+        **told,
     )
 
 

@@ -52,6 +52,7 @@ def ambient_section(samples: dict[str, dict]) -> dict | None:
             "high": number(facts["high"]),
             "used": bool(facts["used"]),
             "n_empty_droplets": facts["n_empty_droplets"],
+            "n_without_cell": facts["n_without_cell"],
             "remark": facts["reason"] or f"by {facts['method']}",
             "genes": ", ".join(
                 f"{gene['gene_name']} {gene['percent_of_ambient']:.1f} %"

@@ -192,11 +192,17 @@ def ambient(name: str, n_cells: int) -> dict:
     found = {"sample": name, "estimated": True, "reason": "", "method": "soup"}
     found |= {"contamination_percent": 6.2, "low": 4.9, "high": 7.8}
     found |= {"n_empty_droplets": 4000, "empty_umis": 91_000, "n_cells": n_cells}
+    found |= {"n_without_cell": 12, "counts_without_cell": 640}
     found |= {"used": name == "A.1", "top_genes": genes}
     if name == "001":
         found |= {"estimated": False, "reason": f"No empty droplets {EVIL}."}
         found |= {"contamination_percent": None, "low": None, "high": None}
-        found |= {"n_empty_droplets": 0, "empty_umis": 0, "top_genes": []}
+        found |= {
+            "n_empty_droplets": 0,
+            "empty_umis": 0,
+            "top_genes": [],
+            "n_without_cell": 0,
+        }
     return found
 
 

@@ -206,6 +206,9 @@ def test_types_that_differ_little_beside_much_soup(changes):
     if plan.ambient_share > 0.1:
         assert (is_called & ~is_cell).sum() > 200
         assert found.n_without_cell > 0.6 * (is_called & ~is_cell).sum()
+        below = totals[is_called] < found.counts_without_cell
+        assert 0.8 < below[~is_cell[is_called]].mean() < 1
+        assert below[is_cell[is_called]].mean() < 0.1
 
 
 def test_a_few_large_barcodes_that_were_not_called_are_no_soup():

@@ -143,6 +143,16 @@ class Outcome:
         assert totals == np.asarray(counts.sum(axis=1)).ravel().tolist()
 
 
+# what `correct_ambient` tells of a sample where it could not estimate anything
+AMBIENT = {
+    "estimated": False,
+    "used": False,
+    "n_cells": 40,
+    "n_without_cell": 0,
+    "counts_without_cell": 0,
+}
+
+
 @pytest.fixture
 def run(tmp_path):
     """Run the whole script on an object; return its checked outcome."""
@@ -280,7 +290,7 @@ def ambient_of(adata, *, used, emptied=0):
     dense[:emptied] = 0
     corrected.X = sparse.csr_matrix(dense)
     corrected.obs["ambient_percent"] = 2.5
-    return corrected, {"estimated": True, "used": used}
+    return corrected, AMBIENT | {"estimated": True, "used": used}
 
 
 @pytest.mark.parametrize("used", [True, False])
@@ -300,7 +310,7 @@ def test_corrected_counts_go_on_when_the_config_says_so(run, used):
 
 def test_without_an_estimate_there_is_no_corrected_layer(run):
     adata = make_cells()
-    done = run(adata, ambient=(adata, {"estimated": False, "used": False}))
+    done = run(adata, ambient=(adata, AMBIENT))
     assert "corrected" not in done.cells.layers
 
 
@@ -334,3 +344,14 @@ def test_many_removed_are_told_in_the_verdict(run):
 def test_strict_fails_instead_of_setting_aside(run):
     with pytest.raises(UserError, match="sample s: 3 cells are left, 10 are needed"):
         run(make_cells(3), strict=True)
+
+
+def test_droplets_of_soup_among_the_cells_are_told(run):
+    found = AMBIENT | {"n_without_cell": 3, "counts_without_cell": 1240}
+    done = run(make_cells(), ambient=(make_cells(), found))
+    (warning,) = done.verdict["warnings"]
+    assert warning.startswith("3 of 40 called barcodes (8%) look like droplets")
+    assert "min_counts 1,240 in the sample sheet" in warning
+    assert done.verdict["verdict"] == "kept"
+    few = AMBIENT | {"n_without_cell": 2, "counts_without_cell": 1240}
+    assert run(make_cells(), ambient=(make_cells(), few)).verdict["warnings"] == []

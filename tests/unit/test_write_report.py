@@ -108,9 +108,10 @@ def test_suspected_swaps_are_told_before_the_verdicts(page):
 def test_ambient_rna_is_told_with_its_interval_and_genes(page):
     rows = {row[0]: row for row in rows_of(page, "ambient-table")}
     assert rows["A.1"][1:5] == ["6.2", "4.9", "7.8", "yes"]
-    assert rows["A.1"][6].startswith("Gene$_0$ 9.5 %, Gene$_1$ 7.5 %")
+    assert rows["A.1"][6] == "12"
+    assert rows["A.1"][7].startswith("Gene$_0$ 9.5 %, Gene$_1$ 7.5 %")
     assert rows["001"][1:5] == ["-", "-", "-", "no"]
-    assert "No empty droplets" in rows["001"][7]
+    assert "No empty droplets" in rows["001"][8]
     assert ">not estimated</text>" in page.replace("> not", ">not")
 
 
