@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from _shared import predictions
 from _shared.logs import UserError
-from _shared.settings import canonical, check_config, check_together
+from _shared.settings import canonical, check_config, check_together, is_blank
 from _shared.sheets import FILE_COLUMNS, check_design, find_lists, load_sheets
 from _shared.tools import check_writable, prefer_own_tools
 
@@ -22,7 +22,7 @@ prefer_own_tools()
 configfile: Path(workflow.basedir) / "config" / "config.yaml"
 
 
-if Path("config/config.yaml").exists():
+if Path("config/config.yaml").exists() and not is_blank("config/config.yaml"):
 
     configfile: "config/config.yaml"
 

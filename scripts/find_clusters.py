@@ -70,7 +70,7 @@ TREE_COLUMNS = [
 class ClusterSettings:
     """The `find_clusters` section of the config; the schema holds the ranges.
 
-    `subclusters` is the resolution inside a cluster by its name.
+    `subclusters` is the resolution inside a cluster by its name, or by its number.
     """
 
     n_neighbors: int
@@ -78,7 +78,7 @@ class ClusterSettings:
     resolution: float | str
     resolutions: list[float]
     min_stability: float
-    subclusters: dict[str, float]
+    subclusters: dict[str | int, float]
     min_dist: float
 
 
@@ -265,7 +265,7 @@ def subclustered(
     names: pd.Categorical,
     graph: sparse.csr_matrix,
     scores: np.ndarray,
-    subclusters: dict[str, float],
+    subclusters: dict[str | int, float],
     *,
     seed: int,
 ) -> pd.Categorical:
@@ -277,6 +277,8 @@ def subclustered(
         When there is no cluster of that name.
     """
     categories = list(names.categories)
+    # YAML reads 3: as a number
+    subclusters = {str(name): value for name, value in subclusters.items()}
     unknown = sorted(set(subclusters) - set(categories))
     if unknown:
         message = (

@@ -3,10 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonschema import Draft202012Validator
 
 from _shared.logs import UserError
 from _shared.sheets import did_you_mean
+
+
+def is_blank(path: str | Path) -> bool:
+    """Return whether a YAML file holds nothing, or comments alone."""
+    try:
+        return yaml.safe_load(Path(path).read_text()) is None
+    except yaml.YAMLError:
+        # Snakemake tells where the fault is
+        return False
 
 
 def check_config(config: dict, schema: dict) -> None:

@@ -114,7 +114,8 @@ def test_a_resolution_can_be_given(groups):
 
 def test_a_named_cluster_is_split_in_its_place(groups):
     scores, _ = groups
-    settings = with_settings(subclusters={"1": 2.0})
+    # as YAML reads 1: 2.0
+    settings = with_settings(subclusters={1: 2.0})
     whole = clustered(scores, SETTINGS, seed=1)
     done = clustered(scores, settings, seed=1)
     names = done.names.categories.tolist()

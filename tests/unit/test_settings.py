@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from _shared.logs import UserError
-from _shared.settings import canonical, check_config, check_together
+from _shared.settings import canonical, check_config, check_together, is_blank
 
 CONFIG = Path(__file__).parents[2] / "config"
 SCHEMA = yaml.safe_load((CONFIG / "schemas/config.schema.yaml").read_text())
@@ -106,3 +106,12 @@ def test_a_bad_marker_table_is_told_before_any_job(tmp_path):
 def test_the_shipped_marker_tables_are_good():
     for table in (CONFIG / "markers").glob("*.tsv"):
         check_together(changed("annotate_clusters", markers=str(table)))
+
+
+@pytest.mark.parametrize(
+    ("text", "blank"),
+    [("", True), ("# seed: 1\n", True), ("seed: 1\n", False), ("seed: [\n", False)],
+)
+def test_a_config_of_comments_alone_changes_nothing(tmp_path, text, blank):
+    (tmp_path / "config.yaml").write_text(text)
+    assert is_blank(tmp_path / "config.yaml") is blank
