@@ -286,11 +286,22 @@ def umap_by_category(
 
 
 @styled
-def umap_by_value(umap: np.ndarray, values: np.ndarray, *, label: str) -> Figure:
-    """Draw cells colored by a number; the color range leaves out the utmost percent."""
+def umap_by_value(
+    umap: np.ndarray,
+    values: np.ndarray,
+    *,
+    label: str,
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw cells colored by a number.
+
+    Without `limits` the color range leaves out the utmost percent.
+    """
     figure, axes = _umap_axes(0)
     order = _shuffled(len(umap))
-    low, high = np.nanpercentile(values, [1, 99]) if len(values) else (0, 1)
+    low, high = limits or (0, 1)
+    if limits is None and len(values):
+        low, high = np.nanpercentile(values, [1, 99])
     points = axes.scatter(
         *umap[order].T,
         c=values[order],

@@ -201,11 +201,12 @@ def umaps(adata: ad.AnnData, design: list[str]) -> list[dict]:
         }
         for name, title, colors, named in shown
     ]
-    for name, title, label, values in (
-        ("total_counts", "counts", "log10(counts + 1)", np.log10),
+    for name, title, label, limits in (
+        ("total_counts", "counts", "log10(counts + 1)", None),
         ("pct_counts_mt", "mitochondrial share", "mitochondrial (%)", None),
         ("doublet_score", "doublet score", "doublet score", None),
-        ("leiden_stability", "stability", "stability", None),
+        # where all cells are stable, the scale does not make a pattern of nothing
+        ("leiden_stability", "stability", "stability", (0.5, 1)),
     ):
         if name not in adata.obs:
             continue
@@ -213,7 +214,8 @@ def umaps(adata: ad.AnnData, design: list[str]) -> list[dict]:
         if not np.isfinite(value).any():
             # not measured: no gene is known to be mitochondrial, too few cells
             continue
-        value = values(value + 1) if values else value
+        if name == "total_counts":
+            value = np.log10(value + 1)
         drawn.append(
             {
                 "title": f"By {title}",
@@ -224,6 +226,7 @@ def umaps(adata: ad.AnnData, design: list[str]) -> list[dict]:
                     umap,
                     value,
                     label=label,
+                    limits=limits,
                 ),
             }
         )

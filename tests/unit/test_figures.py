@@ -102,6 +102,14 @@ def test_a_map_of_few_cells_is_drawn(n):
     assert to_svg(figures.umap_by_value(points, np.zeros(n), label="v"), "x")
 
 
+def test_the_color_range_is_that_of_the_values_or_the_given_one():
+    points, _ = embedding(200)
+    values = np.linspace(3, 5, 200)
+    for limits, expected in ((None, (3.02, 4.98)), ((0.5, 1), (0.5, 1))):
+        figure = figures.umap_by_value(points, values, label="v", limits=limits)
+        assert figure.axes[0].collections[0].get_clim() == pytest.approx(expected)
+
+
 def test_limits_that_bound_nothing_are_not_drawn():
     cells = pd.DataFrame({"sample": "a", "total_counts": [10, 20, 30]})
     for name in ("n_genes_by_counts", "pct_counts_mt", "doublet_score"):
