@@ -24,6 +24,7 @@ rule all:
         "results/report/reads2cells.h5ad",
         "results/report/manifest.json",
         quality_reports(),
+        optional_results(),
     localrule: True
 
 

@@ -161,7 +161,7 @@ rule check_swaps:
         runtime="1h",
     params:
         settings=config["check_swaps"],
-        sheet={name: design_columns(SHEETS.samples[name]) for name in SAMPLES},
+        sheet=design_sheet(),
         list_sizes={name: about["n_barcodes"] for name, about in WHITELISTS.items()},
         shared=shared_digest("streams.py", "swaps.py"),
     script:

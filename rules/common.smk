@@ -10,6 +10,7 @@ import yaml
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from _shared import predictions
+from _shared.given_files import check_given, check_optional
 from _shared.logs import UserError
 from _shared.settings import canonical, check_config, check_together, is_blank
 from _shared.sheets import FILE_COLUMNS, check_design, find_lists, load_sheets
@@ -36,6 +37,20 @@ CHEMISTRIES = read_yaml("chemistries.yaml")
 WHITELISTS = read_yaml("whitelists.yaml")
 CONFIG_SCHEMA = read_yaml("schemas/config.schema.yaml")
 
+
+def design_columns(row):
+    """Return the columns of a sample's row that describe it, not its files."""
+    hidden = {"sample", "counts", "chemistry", "expected_cells", "n_cells_loaded"}
+    hidden |= {"_line"}
+    hidden |= set(config["filter_cells"])
+    return {name: value for name, value in row.items() if name not in hidden}
+
+
+def design_sheet():
+    """Return what the sample sheet says of every sample, beside its files."""
+    return {name: design_columns(row) for name, row in SHEETS.samples.items()}
+
+
 try:
     check_writable(".", "results", "logs", "benchmarks")
     check_config(config, CONFIG_SCHEMA)
@@ -53,9 +68,20 @@ try:
         lists=LISTS,
         filter_section=CONFIG_SCHEMA["properties"]["filter_cells"],
     )
-    check_design(config["design"], SHEETS.samples)
+    check_optional(config, has_reads=bool(SHEETS.reads))
+    MARKERS = check_given(config, shipped=Path(workflow.basedir) / "config" / "markers")
+    WEAK_POINTS = check_design(
+        config["design"],
+        design_sheet(),
+        min_samples=config["test_expression"]["min_samples"],
+    )
 except UserError as error:
     sys.exit(f"reads2cells: {error}")
+
+# once, not again by every job
+if workflow.is_main_process:
+    for sentence in WEAK_POINTS:
+        print(f"reads2cells: {sentence}", file=sys.stderr)
 
 SAMPLES = list(SHEETS.samples)
 READ_SAMPLES = [sample for sample in SAMPLES if sample in SHEETS.reads]
@@ -151,14 +177,6 @@ def sheet_row(wildcards):
     return canonical(design_columns(SHEETS.samples[wildcards.sample]))
 
 
-def design_columns(row):
-    """Return the columns of a sample's row that describe it, not its files."""
-    hidden = {"sample", "counts", "chemistry", "expected_cells", "n_cells_loaded"}
-    hidden |= {"_line"}
-    hidden |= set(config["filter_cells"])
-    return {name: value for name, value in row.items() if name not in hidden}
-
-
 def cell_doublets(wildcards):
     """Return the settings of `score_doublets` with the cells loaded, where known."""
     loaded = SHEETS.samples[wildcards.sample].get("n_cells_loaded")
@@ -211,7 +229,14 @@ def files_of_user(wildcards):
             for file in row["files"]
         ],
         "counts": [SHEETS.samples[sample]["counts"] for sample in COUNT_SAMPLES],
-        "markers": [path for path in [config["annotate_clusters"]["markers"]] if path],
+        "markers": MARKERS,
+        "reference": given_file("annotate_clusters", "reference"),
+        "aliases": given_file("annotate_clusters", "aliases"),
+        "celltypist": given_file("run_celltypist", "model"),
+        "gene_sets": list(config["test_gene_sets"]["gene_sets"].values()),
+        "networks": list(config["infer_activities"]["networks"].values()),
+        "bulk": given_file("compare_bulk", "table"),
+        "gene_positions": given_file("find_clones", "gene_positions"),
         "cell_cycle": [
             path
             for path in [config["normalize_counts"]["cell_cycle"]]
@@ -220,6 +245,33 @@ def files_of_user(wildcards):
         "whitelists": list(LISTS.values()) if READ_SAMPLES else [],
         "sheets": sheets_in_use(),
     }
+
+
+def given_file(section, key):
+    """Return the file that a key of the config names, if it names one."""
+    return [path for path in [config[section][key]] if path]
+
+
+def predicted_labels():
+    """Return what CellTypist says of every cell, if a model is given."""
+    wanted = config["run_celltypist"]["model"]
+    return ["results/annotate/celltypist.tsv.gz"] if wanted else []
+
+
+def optional_results():
+    """Return what the optional analyses write that the config switches on."""
+    order = config["order_cells"]
+    wanted = {
+        "pseudotime.tsv.gz": order["root"] or order["root_gene"],
+        "clones.tsv.gz": config["find_clones"]["reference_types"],
+        "velocity.h5ad": config["infer_velocity"]["mode"],
+    }
+    return [f"results/annotate/{name}" for name, is_on in wanted.items() if is_on]
+
+
+def gene_positions():
+    """Return where genes are on the chromosomes: a table of the user, or the GTF."""
+    return config["find_clones"]["gene_positions"] or "results/reference/genes.gtf"
 
 
 def reference_findings():

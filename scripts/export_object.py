@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from _shared.design import judge, read_design, sample_table, unit_table, why_nothing
 from _shared.logs import log_to
 from _shared.palette import colors_of
 from _shared.provenance import config_digest, versions
@@ -30,6 +31,12 @@ NEEDED_OBS = (
 )
 
 
+def by_cluster(leiden: pd.Series, annotation: pd.DataFrame, column: str) -> pd.Series:
+    """Return what `annotation` says of the cluster of every cell."""
+    values = dict(zip(annotation["cluster"], annotation[column], strict=True))
+    return leiden.astype(str).map(values)
+
+
 def label_cells(leiden: pd.Series, annotation: pd.DataFrame) -> pd.Categorical:
     """Return the cell type of every cell by its cluster, "unknown" as last category.
 
@@ -38,12 +45,11 @@ def label_cells(leiden: pd.Series, annotation: pd.DataFrame) -> pd.Categorical:
     ValueError
         If a cluster has no row in `annotation`.
     """
-    label_of = dict(zip(annotation["cluster"], annotation["cell_type"], strict=True))
-    missing = sorted(set(leiden.astype(str)) - set(label_of))
+    missing = sorted(set(leiden.astype(str)) - set(annotation["cluster"]))
     if missing:
         raise ValueError(f"clusters without a row in annotation.tsv: {missing}")
-    labels = leiden.astype(str).map(label_of)
-    named = dict.fromkeys(label_of.values())
+    labels = by_cluster(leiden, annotation, "cell_type")
+    named = dict.fromkeys(annotation["cell_type"])
     order = [name for name in named if name != "unknown"]
     order += ["unknown"] if "unknown" in named else []
     return pd.Categorical(labels, categories=order)
@@ -79,21 +85,49 @@ def all_counts(matrix: Matrix) -> bool:
     return True
 
 
+def contrasts_in(cells: pd.DataFrame, section: dict, *, min_samples: int) -> dict:
+    """Return what each contrast compares, and how far these samples carry it."""
+    design = read_design(section)
+    samples = unit_table(sample_table(cells, design), design)
+    if why_nothing(samples, design):
+        return {}
+    return {
+        contrast.name: {
+            "comparison": str(contrast),
+            "evidence": judge(
+                samples, design, contrast, min_samples=min_samples
+            ).evidence,
+        }
+        for contrast in design.contrasts
+    }
+
+
 def finish(
     tables: ad.AnnData,
     annotation: pd.DataFrame,
+    cell_labels: pd.DataFrame,
     *,
     config: dict,
     seed: int,
     star: str | None,
+    contrasts: dict,
 ) -> None:
     """Add labels, colors and provenance to the tables, in place.
 
-    Writes `obs["cell_type"]`, `uns["leiden_colors"]`, `uns["cell_type_colors"]`,
+    Writes `obs["cell_type"]` (of the cell's cluster) with `cell_type_confidence` and
+    `cell_type_ontology_term_id`, `cell_label` (of the cell alone) with
+    `cell_label_confidence`, `uns["leiden_colors"]`, `uns["cell_type_colors"]`,
     `uns["reads2cells"]`.
     """
-    tables.obs["leiden"] = tables.obs["leiden"].astype("category")
-    tables.obs["cell_type"] = label_cells(tables.obs["leiden"], annotation)
+    leiden = tables.obs["leiden"] = tables.obs["leiden"].astype("category")
+    tables.obs["cell_type"] = label_cells(leiden, annotation)
+    confidence = by_cluster(leiden, annotation, "confidence")
+    tables.obs["cell_type_confidence"] = pd.to_numeric(confidence).astype(np.float32)
+    ids = by_cluster(leiden, annotation, "ontology_id").replace("", "unknown")
+    tables.obs["cell_type_ontology_term_id"] = ids.astype("category")
+    own = cell_labels.set_index("cell").reindex(tables.obs_names)
+    tables.obs["cell_label"] = own["cell_label"].fillna("unknown").astype("category")
+    tables.obs["cell_label_confidence"] = own["cell_confidence"].astype(np.float32)
     for name in ("leiden", "cell_type"):
         categories = list(tables.obs[name].cat.categories)
         tables.uns[f"{name}_colors"] = np.array(colors_of(categories), dtype=object)
@@ -102,6 +136,7 @@ def finish(
         "versions": known,
         "config_digest": config_digest(config),
         "seed": seed,
+        "contrasts": contrasts,
     }
 
 
@@ -109,10 +144,13 @@ def main(
     *,
     clusters: Path,
     annotation: Path,
+    cell_labels: Path,
     star_version: Path | None,
     cells: Path,
     config: dict,
     seed: int,
+    design: dict,
+    min_samples: int,
 ) -> None:
     """Write the finished object: X float32 and counts int32, both CSR.
 
@@ -130,8 +168,10 @@ def main(
         finish(
             tables,
             labels,
+            pd.read_csv(cell_labels, sep="\t", keep_default_na=False),
             config=config,
             seed=seed,
+            contrasts=contrasts_in(tables.obs, design, min_samples=min_samples),
             star=star_version.read_text().strip() if star_version else None,
         )
         with new_h5ad(cells) as out:
@@ -155,10 +195,13 @@ if "snakemake" in globals():
     main(
         clusters=Path(snakemake.input.clusters),
         annotation=Path(snakemake.input.annotation),
+        cell_labels=Path(snakemake.input.cell_labels),
         star_version=Path(snakemake.input.star_version[0])
         if snakemake.input.star_version
         else None,
         cells=Path(snakemake.output.cells),
         config=snakemake.params.config,
         seed=snakemake.params.seed,
+        design=snakemake.params.design,
+        min_samples=snakemake.params.min_samples,
     )

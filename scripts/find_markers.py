@@ -1,4 +1,8 @@
-"""Genes that set each cluster apart, by the Wilcoxon rank-sum test."""
+"""Genes that set each cluster and each cell type apart, by the Wilcoxon rank-sum test.
+
+Each is compared with all other cells, and with the one that is nearest to it. That the
+groups were made from the same genes makes p-values small: they rank genes, no more.
+"""
 
 import logging
 from dataclasses import dataclass
@@ -12,7 +16,8 @@ import pandas as pd
 from scipy import stats
 
 from _shared.logs import log_to
-from _shared.rank_test import MOST_GENES, packed, rank_sums, tested
+from _shared.marker_table import UNKNOWN
+from _shared.rank_test import Pair, Ranks, cells_to_rank, ranked, tested
 from _shared.streams import Matrix, in_order
 
 if TYPE_CHECKING:
@@ -20,14 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("find_markers")
 
-# values sorted at once: 400 MB
-BLOCK = 50_000_000
-# values that are ranked at all (of about 200,000 cells), and of a cluster so many cells
-MOST_ENTRIES = 400_000_000
-FEWEST_RANKED = 500
-
 COLUMNS = [
-    "cluster",
     "rank",
     "gene_id",
     "gene_name",
@@ -38,7 +36,14 @@ COLUMNS = [
     "pct_in",
     "pct_out",
     "auc",
+    "nearest",
+    "nearest_rank",
+    "nearest_score",
+    "nearest_log2_fold_change",
+    "nearest_auc",
 ]
+# the codes of the clusters of a cluster (its own) or of a cell type
+Groups = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,23 @@ class MarkerSettings:
     """The `find_markers` section of the config; the schema holds the ranges."""
 
     n_genes: int
+    n_nearest: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Of all clusters and detected genes: levels of all cells, ranks of the ranked.
+
+    `sums` of normalized counts and `n_found`, cells with a gene, are clusters x genes;
+    `sizes` are the cells of each cluster.
+    """
+
+    detected: np.ndarray
+    sums: np.ndarray
+    n_found: np.ndarray
+    sizes: np.ndarray
+    ranks: Ranks
+    pairs: list[Pair]
 
 
 def levels_by_cluster(
@@ -74,161 +96,248 @@ def levels_by_cluster(
     return sums.reshape(shape), n_found.reshape(shape)
 
 
-def cells_to_rank(
-    codes: np.ndarray, n_clusters: int, *, n_entries: int
-) -> np.ndarray | None:
-    """Return a flag per cell, None for all: the same share of each cluster.
+def groups_of_types(labels: pd.Series, clusters: pd.Index) -> Groups:
+    """Return the clusters of every cell type, by name; `labels` is by cluster."""
+    types = labels.reindex(clusters).fillna(UNKNOWN)
+    names = sorted(set(types) - {UNKNOWN})
+    return {name: tuple(np.flatnonzero(types == name).tolist()) for name in names}
 
-    Of a small cluster more, so that each has `FEWEST_RANKED` where it can.
+
+def nearest_groups(
+    groups: Groups, centers: np.ndarray, sizes: np.ndarray
+) -> dict[str, str]:
+    """Return the other group whose center is closest, of a tie the first by name.
+
+    `centers` (clusters x components) and `sizes` are of the clusters. Without another
+    group there is no entry.
     """
-    if n_entries <= MOST_ENTRIES:
-        return None
-    rng = np.random.default_rng(0)
-    flags = np.zeros(len(codes), dtype=bool)
-    for k in range(n_clusters):
-        cells = np.flatnonzero(codes == k)
-        n = int(np.ceil(len(cells) * MOST_ENTRIES / n_entries))
-        n = min(max(n, FEWEST_RANKED), len(cells))
-        flags[rng.choice(cells, n, replace=False)] = True
-    return flags
+    names = sorted(groups)
+    if len(names) < 2:
+        return {}
+    own = np.array(
+        [
+            np.average(centers[list(groups[n])], axis=0, weights=sizes[list(groups[n])])
+            for n in names
+        ]
+    )
+    apart = np.square(own[:, None] - own).sum(axis=-1)
+    np.fill_diagonal(apart, np.inf)
+    return {name: names[apart[row].argmin()] for row, name in enumerate(names)}
 
 
-def gene_blocks(n_found: np.ndarray) -> list[np.ndarray]:
-    """Return the positions of genes that are ranked together: so many entries each."""
-    genes = np.flatnonzero(n_found)
-    block = np.cumsum(n_found[genes]) // BLOCK
-    blocks = np.split(genes, np.flatnonzero(np.diff(block)) + 1)
-    return [
-        part[i : i + MOST_GENES]
-        for part in blocks
-        for i in range(0, len(part), MOST_GENES)
-    ]
+def pairs_of(groups: Groups, nearest: dict[str, str]) -> set[Pair]:
+    """Return the groups that are compared, each two of them once."""
+    return {tuple(sorted((groups[a], groups[b]))) for a, b in nearest.items()}
 
 
-def ranked(
+def measure(
     x: Matrix,
     codes: np.ndarray,
     n_clusters: int,
     *,
-    genes: np.ndarray,
-    n_entries: int,
-    flags: np.ndarray | None,
-    threads: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return rank sums (clusters x genes) and ties of genes, of the flagged cells.
+    pairs: list[Pair],
+    threads: int = 1,
+) -> Measured:
+    """Return what all comparisons are made from.
 
-    All cells have `n_entries` values of these genes.
-    """
-    number = np.full(x.shape[1], -1, dtype=np.int32)
-    number[genes] = np.arange(len(genes))
-
-    def keys_of(rows: tuple[int, int]) -> np.ndarray:
-        part, cluster = x.rows(*rows), codes[slice(*rows)]
-        if flags is not None:
-            part, cluster = part[flags[slice(*rows)]], cluster[flags[slice(*rows)]]
-        gene, cluster = number[part.indices], np.repeat(cluster, np.diff(part.indptr))
-        keep = (gene >= 0) & (part.data > 0)
-        return packed(gene[keep], part.data[keep], cluster[keep])
-
-    keys, end = np.empty(n_entries, dtype=np.int64), 0
-    for part in in_order(keys_of, x.pieces(), threads=threads):
-        keys[end : end + len(part)] = part
-        end += len(part)
-    keys = keys[:end]
-    keys.sort()
-    chosen = codes if flags is None else codes[flags]
-    sizes = np.bincount(chosen, minlength=n_clusters)
-    return rank_sums(keys, sizes, n_genes=len(genes))
-
-
-def compared(
-    x: Matrix, codes: np.ndarray, n_clusters: int, *, threads: int = 1
-) -> tuple[np.ndarray, dict]:
-    """Return the detected genes, and every column as an array (clusters x these).
-
-    The fold change is that of the mean normalized counts, with 1 added to both. Beyond
-    `MOST_ENTRIES` the ranks alone are of a part of the cells.
+    Where there are too many cells, the ranks alone are of a part of them.
     """
     sums, n_found = levels_by_cluster(x, codes, n_clusters, threads=threads)
     per_gene = n_found.sum(axis=0)
-    detected = np.flatnonzero(per_gene)
     flags = cells_to_rank(codes, n_clusters, n_entries=int(x.ends[-1]))
     if flags is not None:
         logger.info("%d of %d cells are ranked", flags.sum(), len(flags))
-    share = 1 if flags is None else flags.mean()
-    blocks = [
-        ranked(
+    detected = np.flatnonzero(per_gene)
+    return Measured(
+        detected=detected,
+        sums=sums[:, detected],
+        n_found=n_found[:, detected],
+        sizes=np.bincount(codes, minlength=n_clusters),
+        ranks=ranked(
             x,
             codes,
             n_clusters,
-            genes=genes,
-            n_entries=per_gene[genes].sum(),
+            n_found=per_gene,
+            pairs=pairs,
             flags=flags,
             threads=threads,
-        )
-        for genes in gene_blocks(per_gene * share)
-    ]
-    rank_sum = np.hstack([block[0] for block in blocks])
-    ties = np.concatenate([block[1] for block in blocks])
-    chosen = codes if flags is None else codes[flags]
-    result = tested(rank_sum, ties, np.bincount(chosen, minlength=n_clusters))
-
-    mean, n_found = sums[:, detected], n_found[:, detected]
-    size = np.bincount(codes, minlength=n_clusters)[:, None]
-    rest = len(codes) - size
-    result["log2_fold_change"] = np.log2(
-        (mean / size + 1) / ((mean.sum(axis=0) - mean) / rest + 1)
+        ),
+        pairs=pairs,
     )
-    result["pct_in"] = 100 * n_found / size
-    result["pct_out"] = 100 * (n_found.sum(axis=0) - n_found) / rest
-    result["padj"] = stats.false_discovery_control(result["p_value"], axis=1)
-    return detected, result
+
+
+def log2_ratio(
+    of: Measured, inside: tuple[int, ...], outside: tuple[int, ...]
+) -> np.ndarray:
+    """Return the fold change of mean normalized counts, with 1 added to both."""
+    one, other = (
+        of.sums[list(side)].sum(axis=0) / of.sizes[list(side)].sum() + 1
+        for side in (inside, outside)
+    )
+    return np.log2(one / other)
+
+
+def against_rest(of: Measured, group: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Compare a group with all other cells: every column, of the detected genes."""
+    inside = list(group)
+    rest = tuple(sorted(set(range(len(of.sizes))) - set(group)))
+    result = tested(
+        of.ranks.sums[inside].sum(axis=0),
+        of.ranks.ties,
+        n_inside=of.ranks.sizes[inside].sum(),
+        n_outside=of.ranks.sizes[list(rest)].sum(),
+    )
+    result["log2_fold_change"] = log2_ratio(of, group, rest)
+    for name, side in (("pct_in", inside), ("pct_out", list(rest))):
+        result[name] = 100 * of.n_found[side].sum(axis=0) / of.sizes[side].sum()
+    result["padj"] = stats.false_discovery_control(result["p_value"])
+    return result
+
+
+def against_nearest(
+    of: Measured, group: tuple[int, ...], nearest: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """Compare a group with one other: score, AUC and fold change of detected genes."""
+    pair = tuple(sorted((group, nearest)))
+    row = of.pairs.index(pair)
+    first, second = (of.ranks.sizes[list(side)].sum() for side in pair)
+    sums, ties = of.ranks.pair_sums[row], of.ranks.pair_ties[row]
+    if pair[0] != group:
+        n = first + second
+        sums = n * (n + 1) / 2 - sums
+        first, second = second, first
+    result = tested(sums, ties, n_inside=first, n_outside=second)
+    return {
+        "nearest_score": result["score"],
+        "nearest_auc": result["auc"],
+        "nearest_log2_fold_change": log2_ratio(of, group, nearest),
+    }
+
+
+def places(scores: np.ndarray) -> np.ndarray:
+    """Return the rank of each score, from 1 for the highest; of equals the first."""
+    result = np.empty(len(scores), dtype=np.int64)
+    result[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return result
+
+
+def marker_table(
+    of: Measured,
+    groups: Groups,
+    nearest: dict[str, str],
+    var: pd.DataFrame,
+    settings: MarkerSettings,
+    *,
+    kind: str,
+) -> pd.DataFrame:
+    """Return the best genes of every group against the rest and against the nearest.
+
+    A gene has one row; `rank` and `nearest_rank` are its places among all detected
+    genes. `kind` is the name of the column of groups.
+    """
+    tables = [pd.DataFrame(columns=[kind, *COLUMNS])]
+    for name, group in groups.items():
+        if len(group) == len(of.sizes):
+            continue
+        values = against_rest(of, group)
+        values["rank"] = places(values["score"])
+        keep = values["rank"] <= settings.n_genes
+        values |= {"nearest": "", "nearest_rank": pd.NA}
+        if name in nearest:
+            values["nearest"] = nearest[name]
+            values |= against_nearest(of, group, groups[nearest[name]])
+            values["nearest_rank"] = places(values["nearest_score"])
+            keep |= values["nearest_rank"] <= settings.n_nearest
+        genes = var.iloc[of.detected]
+        values |= {kind: name, "gene_id": genes.index}
+        values["gene_name"] = genes["gene_name"].to_numpy()
+        table = pd.DataFrame(values).reindex(columns=[kind, *COLUMNS])[keep]
+        tables.append(table.sort_values("rank"))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 def best_markers(
-    x: Matrix, leiden: pd.Series, var: pd.DataFrame, *, n_genes: int, threads: int = 1
-) -> pd.DataFrame:
-    """Return the genes with the highest scores per cluster; none for one cluster."""
+    x: Matrix,
+    leiden: pd.Series,
+    scores: np.ndarray,
+    labels: pd.Series,
+    var: pd.DataFrame,
+    settings: MarkerSettings,
+    *,
+    threads: int = 1,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the markers of clusters and of cell types; none for one cluster.
+
+    Parameters
+    ----------
+    scores
+        The components in which clusters were found (cells x components).
+    labels
+        The cell type of every cluster, by its name.
+    """
     clusters = leiden.cat.categories
-    if len(clusters) < 2 or x.ends[-1] == 0:
-        return pd.DataFrame(columns=COLUMNS)
     codes = leiden.cat.codes.to_numpy().astype(np.int64)
-    detected, result = compared(x, codes, len(clusters), threads=threads)
-    tables = []
-    for k, cluster in enumerate(clusters):
-        best = np.argsort(-result["score"][k], kind="stable")[:n_genes]
-        genes = var.iloc[detected[best]]
-        values = {name: value[k, best] for name, value in result.items()}
-        values |= {"cluster": cluster, "rank": np.arange(1, len(best) + 1)}
-        values |= {"gene_id": genes.index, "gene_name": genes["gene_name"].to_numpy()}
-        tables.append(pd.DataFrame(values)[COLUMNS])
-    return pd.concat(tables, ignore_index=True)
+    by_kind = {
+        "cluster": {name: (code,) for code, name in enumerate(clusters)},
+        "cell_type": groups_of_types(labels, clusters),
+    }
+    if len(clusters) < 2 or x.ends[-1] == 0:
+        empty = (pd.DataFrame(columns=[kind, *COLUMNS]) for kind in by_kind)
+        return tuple(empty)
+    sizes = np.bincount(codes, minlength=len(clusters))
+    centers = np.stack(
+        [scores[codes == code].mean(axis=0, dtype=float) for code in range(len(sizes))]
+    )
+    nearest = {k: nearest_groups(g, centers, sizes) for k, g in by_kind.items()}
+    pairs = set().union(*(pairs_of(by_kind[kind], nearest[kind]) for kind in by_kind))
+    of = measure(x, codes, len(clusters), pairs=sorted(pairs), threads=threads)
+    return tuple(
+        marker_table(of, groups, nearest[kind], var, settings, kind=kind)
+        for kind, groups in by_kind.items()
+    )
 
 
 def main(
-    *, clusters: Path, markers: Path, settings: MarkerSettings, threads: int = 1
+    *,
+    clusters: Path,
+    annotation: Path,
+    markers: Path,
+    cell_type_markers: Path,
+    settings: MarkerSettings,
+    n_pcs: int,
+    threads: int = 1,
 ) -> None:
-    """Write the best markers of every cluster."""
+    """Write the best markers of every cluster and of every cell type.
+
+    `n_pcs` is the number of components that the clustering used.
+    """
+    labels = pd.read_csv(annotation, sep="\t", dtype=str, keep_default_na=False)
     with h5py.File(clusters) as file:
         obs, var = (ad.io.read_elem(file[name]) for name in ("obs", "var"))
-        table = best_markers(
+        tables = best_markers(
             Matrix(file["X"]),
             obs["leiden"],
+            file["obsm/X_integrated"][:, :n_pcs],
+            labels.set_index("cluster")["cell_type"],
             var,
-            n_genes=settings.n_genes,
+            settings,
             threads=threads,
         )
-    if table.empty:
+    if tables[0].empty:
         logger.warning("fewer than two clusters: nothing to compare")
-    logger.info("%d rows", len(table))
-    table.to_csv(markers, sep="\t", index=False, float_format="%.6g")
+    for path, table in zip((markers, cell_type_markers), tables, strict=True):
+        logger.info("%s: %d rows", path.name, len(table))
+        table.to_csv(path, sep="\t", index=False, float_format="%.6g")
 
 
 if "snakemake" in globals():
     log_to(snakemake.log[0])
     main(
         clusters=Path(snakemake.input.clusters),
+        annotation=Path(snakemake.input.annotation),
         markers=Path(snakemake.output.markers),
+        cell_type_markers=Path(snakemake.output.cell_type_markers),
         settings=MarkerSettings(**snakemake.params.settings),
+        n_pcs=snakemake.params.n_pcs,
         threads=snakemake.threads,
     )

@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING
 
 import anndata as ad
 import h5py
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from _shared.design import (
+    EXPLORATORY,
+    REFUSED,
     Contrast,
+    Design,
     cell_types_of,
     contrast_vector,
-    contrasts_of,
     design_matrix,
+    group_means,
+    judge,
+    read_design,
     sample_table,
+    unit_table,
+    units_of,
     why_nothing,
-    why_untestable,
 )
+from _shared.log_ratios import moderated_effects, plain_effects
 from _shared.logs import log_to
 
 if TYPE_CHECKING:
@@ -28,19 +33,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("test_composition")
 
-# added to every count, so that a type without cells has a logarithm
-PSEUDOCOUNT = 0.5
 COLUMNS = [
     "cell_type",
     "contrast",
+    "evidence",
     "share_tested",
     "share_reference",
-    "log_ratio",
-    "lfc_se",
-    "statistic",
-    "p_value",
-    "padj",
+    "log2_ratio",
 ]
+UNTESTED_COLUMNS = ["cell_type", "contrast", "reason"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ class CompositionSettings:
     """The `test_composition` section of the config; the schema holds the ranges."""
 
     min_samples: int
+    min_cells: int
+    min_cells_per_type: float
     fdr: float
 
 
@@ -64,92 +67,114 @@ def long_table(counts: pd.DataFrame) -> pd.DataFrame:
     return long.sort_values(["sample", "cell_type"])
 
 
-def centered_log_ratio(counts: pd.DataFrame) -> pd.DataFrame:
-    """Return log counts minus their mean over the types of a sample."""
-    logs = np.log(counts + PSEUDOCOUNT)
-    return logs.sub(logs.mean(axis=1), axis=0)
-
-
-def linear_contrast(
-    y: pd.DataFrame, matrix: np.ndarray, vector: np.ndarray
-) -> pd.DataFrame:
-    """Return estimate, standard error, t and p of a contrast, per column of `y`."""
-    n, n_coefficients = matrix.shape
-    inverse = np.linalg.inv(matrix.T @ matrix)
-    coefficients = inverse @ matrix.T @ y.to_numpy()
-    residuals = y.to_numpy() - matrix @ coefficients
-    variance = (residuals**2).sum(axis=0) / (n - n_coefficients)
-    se = np.sqrt(variance * (vector @ inverse @ vector))
-    estimate = vector @ coefficients
-    # a spread of 0 to within rounding tells nothing of the error
-    known = se > 1e-12
-    t = np.divide(estimate, se, out=np.full(len(se), np.nan), where=known)
-    return pd.DataFrame(
-        {
-            "log_ratio": estimate,
-            "lfc_se": se,
-            "statistic": t,
-            "p_value": 2 * stats.t.sf(np.abs(t), n - n_coefficients),
-        },
-        index=y.columns,
-    )
-
-
-def adjusted(p_values: pd.Series) -> pd.Series:
-    """Return Benjamini-Hochberg adjusted p-values; what is missing stays missing."""
-    padj = p_values.copy()
-    known = p_values.notna()
-    padj[known] = stats.false_discovery_control(p_values[known]) if known.any() else []
-    return padj
-
-
 def compare_shares(
-    counts: pd.DataFrame, samples: pd.DataFrame, formula: str, contrast: Contrast
+    counts: pd.DataFrame,
+    shares: pd.DataFrame,
+    samples: pd.DataFrame,
+    design: Design,
+    contrast: Contrast,
+    *,
+    evidence: str,
 ) -> pd.DataFrame:
-    """Test a contrast for every cell type; `counts` has the rows of `samples`."""
-    result = linear_contrast(
-        centered_log_ratio(counts),
-        design_matrix(samples, formula).to_numpy(),
-        contrast_vector(samples, formula, contrast),
-    )
-    shares = counts.div(counts.sum(axis=1), axis=0)
-    levels = samples[contrast.column].astype(str)
-    result["share_tested"] = shares[levels == contrast.tested].mean()
-    result["share_reference"] = shares[levels == contrast.reference].mean()
-    result["padj"] = adjusted(result["p_value"])
-    result["contrast"] = contrast.name
-    return result.rename_axis("cell_type").reset_index()[COLUMNS]
+    """Return the effects of a contrast on the types of `counts`, one row each.
+
+    `counts` and `shares`, which are those among all cells, have the rows of `samples`.
+    """
+    matrix = design_matrix(samples, design).to_numpy()
+    vector = contrast_vector(samples, design, contrast)
+    look = plain_effects if evidence == EXPLORATORY else moderated_effects
+    result = look(counts, matrix, vector)
+    tested, reference = group_means(shares, samples, contrast)
+    # a slope or an interaction has not two groups
+    result["share_tested"] = float("nan") if tested is None else tested
+    result["share_reference"] = float("nan") if reference is None else reference
+    result["contrast"], result["evidence"] = contrast.name, evidence
+    result = result.rename_axis("cell_type").reset_index()
+    return result[[*COLUMNS, *result.columns.difference(COLUMNS, sort=False)]]
 
 
-def compare(
-    counts: pd.DataFrame, samples: pd.DataFrame, design: dict, *, min_samples: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the table of all tests and that of what was not tested."""
-    tables, reasons = [], {}
-    contrasts = contrasts_of(design)
-    nothing = why_nothing(samples, design)
-    if not nothing and counts.shape[1] < 2:
-        nothing = (
+def why_no_shares(counts: pd.DataFrame) -> str:
+    """Return why no share can be compared, or ""."""
+    if counts.shape[1] < 2:
+        return (
             f"All cells have one label ({', '.join(counts.columns)}), so there are no "
             "shares to compare. Give a marker table in annotate_clusters: markers."
         )
-    for contrast in contrasts:
-        reason = nothing or why_untestable(
-            samples, design["formula"], contrast, min_samples=min_samples
-        )
-        if reason:
-            reasons[contrast.name] = reason
-        else:
-            tables.append(compare_shares(counts, samples, design["formula"], contrast))
-    if nothing and not contrasts:
-        reasons[""] = nothing
-    untested = pd.DataFrame(list(reasons.items()), columns=["contrast", "reason"])
-    return (
-        pd.concat(tables, ignore_index=True)
-        if tables
-        else pd.DataFrame(columns=COLUMNS),
-        untested,
+    return ""
+
+
+def look_at(
+    contrast: Contrast,
+    counts: pd.DataFrame,
+    samples: pd.DataFrame,
+    design: Design,
+    settings: CompositionSettings,
+) -> tuple[pd.DataFrame | None, dict[str, str]]:
+    """Return the effects of a contrast, and why types ("": all) were not tested."""
+    if samples.empty:
+        return None, {"": f"No sample has {settings.min_cells} cells."}
+    judgement = judge(samples, design, contrast, min_samples=settings.min_samples)
+    if judgement.evidence == REFUSED:
+        return None, {"": judgement.reason}
+    if judgement.reason:
+        logger.info("%s: %s: %s", contrast.name, judgement.evidence, judgement.reason)
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    # the log ratio of a type with next to no cells follows the size of the sample
+    is_common = counts.mean() >= settings.min_cells_per_type
+    too_few = (
+        f"Fewer than {settings.min_cells_per_type:g} cells per sample on average "
+        "(test_composition: min_cells_per_type)"
     )
+    if is_common.sum() < 2:
+        return None, {"": f"{too_few} in all cell types but one."}
+    table = compare_shares(
+        counts.loc[:, is_common],
+        shares.loc[:, is_common],
+        samples,
+        design,
+        contrast,
+        evidence=judgement.evidence,
+    )
+    reasons = dict.fromkeys(counts.columns[~is_common], f"{too_few}.")
+    if judgement.evidence == EXPLORATORY:
+        return table, {"": judgement.reason} | reasons
+    return table, reasons
+
+
+def compare(
+    counts: pd.DataFrame,
+    samples: pd.DataFrame,
+    design: Design,
+    settings: CompositionSettings,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the effects of all contrasts, and what was not tested and why.
+
+    `counts` (samples x types) and `samples` have one row per unit.
+    """
+    tables, skipped = [pd.DataFrame(columns=COLUMNS)], []
+    nothing = why_nothing(samples, design) or why_no_shares(counts)
+    if nothing:
+        names = [contrast.name for contrast in design.contrasts] or [""]
+        skipped = [("", name, nothing) for name in names]
+    else:
+        n_cells = counts.sum(axis=1)
+        small = n_cells.index[n_cells < settings.min_cells]
+        counts, samples = counts.drop(index=small), samples.drop(index=small)
+        of_small = ""
+        if len(small):
+            of_small = f" Left out: {', '.join(small)}, with fewer than "
+            of_small += f"{settings.min_cells} cells."
+            logger.info(of_small.strip())
+        for contrast in design.contrasts:
+            table, reasons = look_at(contrast, counts, samples, design, settings)
+            skipped += [
+                (cell_type, contrast.name, reason + (of_small if not cell_type else ""))
+                for cell_type, reason in reasons.items()
+            ]
+            if table is not None:
+                tables.append(table)
+    result = pd.concat(tables[1:] or tables, ignore_index=True)
+    return result, pd.DataFrame(skipped, columns=UNTESTED_COLUMNS)
 
 
 def main(
@@ -166,15 +191,20 @@ def main(
     # only the table of cells is needed, not the matrix
     with h5py.File(clusters) as file:
         cells = ad.io.read_elem(file["obs"])
-    samples = sample_table(cells, design)
-    counts = cells_per_type(cells["sample"], cell_types_of(cells, annotation))
+    asked = read_design(design)
+    samples = sample_table(cells, asked)
+    # technical repeats are one sample
+    units = units_of(samples, asked)
+    samples = unit_table(samples, asked)
+    names = cells["sample"].astype(object).map(units)
+    counts = cells_per_type(names, cell_types_of(cells, annotation))
     counts = counts.reindex(samples.index)
     long_table(counts).to_csv(shares, sep="\t", index=False, float_format="%.6g")
 
-    result, skipped = compare(counts, samples, design, min_samples=settings.min_samples)
+    result, skipped = compare(counts, samples, asked, settings)
     for row in skipped.itertuples():
-        logger.info("not tested: %s: %s", row.contrast, row.reason)
-    n_found = (result["padj"] < settings.fdr).sum()
+        logger.info("not tested: %s %s: %s", row.contrast, row.cell_type, row.reason)
+    n_found = int((result["padj"] < settings.fdr).sum()) if "padj" in result else 0
     logger.info("%d of %d shares differ", n_found, len(result))
     result.to_csv(composition, sep="\t", index=False, float_format="%.6g")
     skipped.to_csv(untested, sep="\t", index=False)

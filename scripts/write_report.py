@@ -15,6 +15,7 @@ from _shared import report_sections as sections
 from _shared.figures import QC_PANELS
 from _shared.logs import log_to
 from _shared.provenance import config_digest
+from _shared.report_differences import differences_section
 from _shared.report_tables import read_evidence, read_metrics, read_table, shown
 from _shared.streams import Matrix, read_tables
 
@@ -32,11 +33,23 @@ TABLES = (
     "cluster_stability",
     "cluster_tree",
     "cluster_doublets",
+    "cell_type_markers",
+    "marker_sets",
+    "judged",
     "expression",
     "expression_untested",
     "composition",
     "composition_shares",
     "composition_untested",
+    "gene_sets",
+    "gene_sets_untested",
+    "activities",
+    "activities_untested",
+    "modules",
+    "module_tests",
+    "network_edges",
+    "networks_untested",
+    "bulk_samples",
 )
 # tables whose columns are numbers unless they are names
 EVIDENCE = {"integration", "swaps", "resolutions", "cluster_stability", "cluster_tree"}
@@ -154,7 +167,7 @@ def main(
             else None,
         ),
         "cells": cells_part,
-        "differences": sections.differences_section(
+        "differences": differences_section(
             loaded, ad.read_h5ad(pseudobulk), design, colors=colors, config=config
         ),
         "provenance": adata.uns["reads2cells"],

@@ -420,6 +420,44 @@ def volcano(results: pd.DataFrame, *, fdr: float, n_labels: int = 12) -> Figure:
 
 
 @styled
+def mean_difference(results: pd.DataFrame, *, n_labels: int = 12) -> Figure:
+    """Draw log2 fold change over mean count, the largest changes named."""
+    figure = Figure(figsize=(4.9, 3.9), layout="constrained")
+    axes = figure.subplots()
+    drawn = results.dropna(subset=["log2_fold_change", "base_mean"])
+    mean = np.log10(drawn["base_mean"].to_numpy() + 1)
+    change = drawn["log2_fold_change"].to_numpy()
+    axes.scatter(
+        mean,
+        change,
+        c=NEUTRAL,
+        s=5,
+        lw=0,
+        alpha=0.75,
+        rasterized=len(drawn) > MOST_VECTOR_POINTS,
+    )
+    axes.axhline(0, color=GRID, lw=0.8, zorder=0)
+    axes.set(xlabel="log10(mean count + 1)", ylabel="log2 fold change")
+    names = drawn["gene_name"].to_numpy()
+    for side in (-1, 1):
+        mine = np.flatnonzero(np.sign(change) == side)
+        mine = mine[np.argsort(-np.abs(change[mine]), kind="stable")][: n_labels // 2]
+        low, high = axes.get_ylim()
+        places = _apart(change[mine], step=(high - low) * 0.055)
+        for i, at in zip(mine, places, strict=True):
+            axes.annotate(
+                names[i],
+                (mean[i], change[i]),
+                xytext=(mean.max(initial=0) * 1.04, at),
+                va="center",
+                fontsize=8,
+                arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.4},
+            )
+    axes.set_xlim(right=max(mean.max(initial=1), 1) * 1.3)
+    return figure
+
+
+@styled
 def heatmap(values: pd.DataFrame, *, groups: pd.Series) -> Figure:
     """Draw z-scores of genes (rows) by sample (columns), columns sorted into groups."""
     rows, columns = values.shape

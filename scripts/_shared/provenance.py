@@ -22,17 +22,25 @@ PACKAGES = (
     "harmonypy",
     "scranpy",
     "pydeseq2",
+    "gseapy",
 )
 # sections whose rules come after the object or beside it, or bring what has checksums
 NOT_IN_OBJECT = {
     "check_swaps",
+    "compare_bulk",
     "design",
     "fetch_reads",
     "fetch_whitelist",
+    "find_clones",
     "find_markers",
+    "infer_activities",
+    "infer_networks",
+    "infer_velocity",
+    "order_cells",
     "parity",
     "test_composition",
     "test_expression",
+    "test_gene_sets",
     "write_report",
 }
 

@@ -5,7 +5,6 @@ import logging
 import anndata as ad
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from _shared import figures
 from _shared.palette import CATEGORIES, colors_of
@@ -19,14 +18,11 @@ from _shared.report_evidence import (
     swaps_section,
 )
 from _shared.report_tables import (
-    best_genes,
     cells_by_gene,
     dot_plot_genes,
-    expression_summary,
     ledger_problems,
     ledger_shares,
     records,
-    z_scores,
 )
 from _shared.streams import Matrix
 from _shared.svg import svg
@@ -35,7 +31,7 @@ logger = logging.getLogger("write_report")
 
 # more than this stays in the tables
 TOP_MARKERS = 10
-TOP_GENES = 25
+TOP_SETS = 5
 REMOVED = tuple(color for color in CATEGORIES if color != figures.CELL)
 
 # what not every method of scoring doublets tells
@@ -233,6 +229,26 @@ def umaps(adata: ad.AnnData, design: list[str]) -> list[dict]:
     return drawn
 
 
+def of_types(markers: pd.DataFrame) -> list[dict]:
+    """Return the best markers of every cell type."""
+    if markers.empty:
+        return []
+    return records(markers[markers.groupby("cell_type").cumcount() < TOP_MARKERS])
+
+
+def sets_of_markers(table: pd.DataFrame) -> dict:
+    """Return the gene sets that fit the markers of each group best, with columns."""
+    columns = [("grouping", "of", "text"), ("group", "group", "text")]
+    columns += [("collection", "collection", "text"), ("gene_set", "set", "text")]
+    columns += [("n_overlap", "overlap", "number"), ("odds_ratio", "odds", "decimal")]
+    columns += [("padj", "adj. p", "p"), ("genes", "genes", "gene")]
+    rows = []
+    if len(table):
+        best = table.sort_values(["grouping", "group", "p_value"], kind="stable")
+        rows = records(best.groupby(["grouping", "group"]).head(TOP_SETS))
+    return {"marker_sets": rows, "marker_set_columns": columns}
+
+
 def cells_section(
     adata: ad.AnnData,
     matrix: Matrix,
@@ -252,6 +268,8 @@ def cells_section(
         "markers": records(
             markers[markers.groupby("cluster").cumcount() < TOP_MARKERS]
         ),
+        "type_markers": of_types(tables["cell_type_markers"]),
+        **sets_of_markers(tables["marker_sets"]),
         "integration": records(integration),
         "integration_columns": integration_columns(integration),
         "evidence": resolution_section(
@@ -289,127 +307,3 @@ def cells_section(
         means, shares = cells_by_gene(adata, matrix, genes)
         section["dots"] = svg("Top markers", figures.dot_plot, means, shares)
     return section
-
-
-def expression_detail(
-    results: pd.DataFrame, pseudobulk: ad.AnnData, *, config: dict
-) -> dict:
-    """Return volcano, heatmap and table of one contrast in one cell type."""
-    settings = config["test_expression"]
-    contrast, cell_type = results[["contrast", "cell_type"]].iloc[0]
-    column, tested, reference = config["design"]["contrasts"][contrast]
-    obs = pseudobulk.obs
-    level = obs[column].astype(str)
-    rows = obs["cell_type"].astype(str).eq(cell_type) & level.isin([tested, reference])
-    rows &= obs["n_cells"] >= settings["min_cells"]
-    order = sorted(np.flatnonzero(rows), key=lambda i: level.iloc[i] == tested)
-    top = best_genes(results, n=TOP_GENES)
-    name = f"{cell_type}, {contrast}"
-    return {
-        "cell_type": cell_type,
-        "n_found": int((results["padj"] < settings["fdr"]).sum()),
-        "volcano": svg(
-            f"Volcano of {name}", figures.volcano, results, fdr=settings["fdr"]
-        ),
-        "heatmap": svg(
-            f"Top genes of {name}",
-            figures.heatmap,
-            z_scores(pseudobulk, list(top["gene_id"]), rows=order),
-            groups=level.iloc[order],
-        )
-        if order
-        else None,
-        "top": records(top),
-    }
-
-
-def composition_figure(
-    shares: pd.DataFrame,
-    tests: pd.DataFrame,
-    groups: dict[str, str],
-    *,
-    config: dict,
-    name: str,
-) -> Markup | None:
-    """Return the shares of the two groups of a contrast, None without any."""
-    _, tested, reference = config["design"]["contrasts"][name]
-    points = shares.assign(
-        group=shares["sample"].map(groups), share=100 * shares["share"]
-    )
-    points = points[points["group"].isin([tested, reference])]
-    found = tests[tests["padj"] < config["test_composition"]["fdr"]]
-    if not len(points):
-        return None
-    return svg(
-        f"Shares of the cell types, {name}",
-        figures.share_points,
-        points,
-        groups=(tested, reference),
-        found=set(found["cell_type"]),
-    )
-
-
-def differences_section(
-    tables: dict[str, pd.DataFrame],
-    pseudobulk: ad.AnnData,
-    design: dict[str, dict[str, str]],
-    *,
-    colors: dict[str, str],
-    config: dict,
-) -> dict:
-    """Return expression and composition for every contrast, and what was not tested."""
-    expression, composition = tables["expression"], tables["composition"]
-    shares = tables["composition_shares"]
-    wide = shares.pivot_table(
-        index="sample", columns="cell_type", values="share", aggfunc="sum", sort=False
-    ).fillna(0)
-    wide = wide.loc[[sample for sample in design if sample in wide.index]]
-    spare = dict(zip(wide.columns, CATEGORIES * len(wide.columns), strict=False))
-    contrasts = []
-    for name, (column, tested, reference) in config["design"]["contrasts"].items():
-        mine = expression[expression["contrast"] == name]
-        tests = composition[composition["contrast"] == name]
-        contrasts.append(
-            {
-                "name": name,
-                "column": column,
-                "tested": tested,
-                "reference": reference,
-                "summary": records(
-                    expression_summary(mine, fdr=config["test_expression"]["fdr"])
-                ),
-                "details": [
-                    expression_detail(results, pseudobulk, config=config)
-                    for _, results in mine.groupby("cell_type", sort=False)
-                ],
-                "composition": records(tests),
-                "shares": composition_figure(
-                    shares,
-                    tests,
-                    {sample: row[column] for sample, row in design.items()},
-                    config=config,
-                    name=name,
-                ),
-            }
-        )
-    stacks = svg(
-        "Cell types per sample",
-        figures.stacked_bars,
-        100 * wide,
-        colors=[colors.get(name, spare[name]) for name in wide.columns],
-        xlabel="share of the sample's cells (%)",
-        percent=True,
-    )
-    return {
-        "contrasts": contrasts,
-        "stacks": stacks if len(wide) else None,
-        "shares": records(shares),
-        "untested": [
-            {"what": "expression", **row}
-            for row in records(tables["expression_untested"])
-        ]
-        + [
-            {"what": "composition", "cell_type": "", **row}
-            for row in records(tables["composition_untested"])
-        ],
-    }

@@ -12,15 +12,25 @@ from scipy import sparse
 from _shared.streams import Matrix
 
 NUMERIC = {
+    "activity",
+    "agreement",
     "auc",
     "base_mean",
+    "ci_high",
+    "ci_low",
+    "confidence",
+    "connectivity",
     "doublet_score",
+    "effect",
+    "es",
     "hit_rate",
     "is_cell_share",
     "jaccard",
     "lfc_se",
     "log2_fold_change",
-    "log_ratio",
+    "log2_fold_change_shrunken",
+    "log2_ratio",
+    "log2_ratio_se",
     "lower",
     "mad",
     "mean_reads_per_cell",
@@ -29,30 +39,45 @@ NUMERIC = {
     "median_umi_counts_per_cell",
     "n_batches",
     "n_cells",
+    "n_genes",
     "n_genes_by_counts",
+    "n_overlap",
     "n_reads",
     "n_shared",
+    "n_targets",
+    "nearest_auc",
+    "nearest_log2_fold_change",
+    "nearest_rank",
+    "nearest_score",
+    "nes",
+    "odds_ratio",
     "p_value",
     "padj",
     "pct_counts_mt",
     "pct_in",
     "pct_out",
+    "pearson",
     "rank",
     "remaining",
     "removed_any",
     "removed_first",
     "runner_up_score",
     "score",
+    "se",
     "sense_share",
     "sequencing_saturation",
     "share",
     "share_reference",
     "share_tested",
+    "spearman",
+    "spearman_centered",
     "statistic",
     "total_counts",
     "upper",
+    "weight",
 }
-BOOLEAN = {"chosen", "flagged", "kept", "predicted_doublet", "used"}
+BOOLEAN = {"chosen", "flagged", "is_best_match", "is_hub", "kept"}
+BOOLEAN |= {"predicted_doublet", "used"}
 # what is no number though it may look like one
 NAMES = {"child", "cluster", "method", "other", "parent", "reason", "sample", "meaning"}
 NAMES |= {"batch_column", "check", "parent_1", "parent_2", "parents", "status"}
@@ -201,13 +226,17 @@ def best_genes(results: pd.DataFrame, *, n: int) -> pd.DataFrame:
 
 
 def expression_summary(expression: pd.DataFrame, *, fdr: float) -> pd.DataFrame:
-    """Return genes tested, up and down for every contrast and cell type."""
-    found = expression["padj"] < fdr
+    """Return genes, those found up and down, and the evidence by cell type.
+
+    Of one contrast; where nothing was tested, nothing is found.
+    """
+    nothing = pd.Series(np.nan, index=expression.index)
+    found = expression.get("padj", nothing) < fdr
     change = expression["log2_fold_change"]
-    flags = expression[["contrast", "cell_type"]].assign(
+    flags = expression[["cell_type", "evidence"]].assign(
         genes=1, up=found & (change > 0), down=found & (change < 0)
     )
-    keys = ["contrast", "cell_type"]
+    keys = ["cell_type", "evidence"]
     return flags.groupby(keys, sort=False, as_index=False).sum().astype({"genes": int})
 
 

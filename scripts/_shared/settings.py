@@ -27,7 +27,7 @@ def check_config(config: dict, schema: dict) -> None:
 
 
 def check_together(config: dict) -> None:
-    """Raise `UserError` for keys that do not fit each other, or the marker table."""
+    """Raise `UserError` for keys that do not fit each other."""
     counted, used = (
         config["count_reads"]["soloFeatures"],
         config["load_cells"]["feature"],
@@ -60,17 +60,6 @@ def check_together(config: dict) -> None:
             f"config: index_genome: index: no STAR index in {index}; mend the path (it "
             "is relative to the working folder), or leave it empty."
         )
-    markers = config["annotate_clusters"]["markers"]
-    if markers and not Path(markers).is_file():
-        raise UserError(
-            f"config: annotate_clusters: markers: no such file: {markers}; mend the "
-            "path (it is relative to the working folder)."
-        )
-    if markers:
-        # pandas takes half a second to import, and a run may do without labels
-        from _shared.marker_table import read_markers
-
-        read_markers(Path(markers))
 
 
 def _sentence(error) -> str:

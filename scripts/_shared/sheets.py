@@ -482,18 +482,31 @@ def load_sheets(
     return Sheets(samples=samples, reads=reads, chemistries=named, filters=filters)
 
 
-def check_design(design: dict, samples: dict[str, Row]) -> None:
-    """Raise `UserError` for the first mistake in the design, judged from the sheet."""
-    if not design["formula"]:
-        return
+def check_design(
+    section: dict, sheet: dict[str, dict[str, str]], *, min_samples: int
+) -> list[str]:
+    """Return what is weak about a design, judged from the sheet; a sentence each.
+
+    Raises
+    ------
+    UserError
+        For the first mistake in it, or contrast that cannot be estimated.
+    """
+    if not section["formula"]:
+        return []
     # pandas and formulaic take a second to import, and most runs have no formula
     import pandas as pd
 
-    from _shared.design import design_errors
+    from _shared.design import read_design
+    from _shared.design_check import FAIL, WARN, judge_design
 
-    rows = {
-        name: {key: value for key, value in row.items() if key != "_line"}
-        for name, row in samples.items()
-    }
-    for error in design_errors(pd.DataFrame.from_dict(rows, orient="index"), design):
-        raise UserError(error)
+    samples = pd.DataFrame.from_dict(sheet, orient="index")
+    found = judge_design(samples, read_design(section), min_samples=min_samples)
+    sentences = {FAIL: [], WARN: []}
+    for finding in found:
+        about = f'contrast "{finding.contrast}": ' if finding.contrast else ""
+        text = finding.finding.removeprefix("design: ")
+        sentences.setdefault(finding.status, []).append(f"design: {about}{text}")
+    for sentence in sentences[FAIL]:
+        raise UserError(sentence)
+    return sentences[WARN]

@@ -232,7 +232,7 @@ def score_shift(planted: pd.DataFrame, tested: pd.DataFrame) -> list[Row]:
         if row.cell_type in results.index:
             result = results.loc[row.cell_type]
             padj = result["padj"]
-            direction = "up" if result["log_ratio"] > 0 else "down"
+            direction = "up" if result["log2_ratio"] > 0 else "down"
         rows.append(
             Row(
                 name=f"share of {row.cell_type} cells: adjusted p",

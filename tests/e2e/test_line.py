@@ -120,7 +120,7 @@ KEYS = {
     "strict": (True, {"inspect_reads", "check_reads", "probe_strand", "filter_cells"}),
     "design": (
         {"formula": "~ condition + donor"},
-        {"test_expression", "test_composition"},
+        {"check_design", "sum_pseudobulks", "test_composition", "export_object"},
     ),
     "check_reference": ({"mito_contigs": ["M"]}, {"check_reference"}),
     # a far shorter overhang than the reads is warned of
@@ -151,10 +151,20 @@ KEYS = {
     "reduce_dimensions": ({"n_comps": 20}, {"reduce_dimensions"}),
     "integrate_batches": ({"batch_column": "donor"}, {"integrate_batches"}),
     "find_clusters": ({"resolution": 0.9}, {"find_clusters"}),
-    "find_markers": ({"n_genes": 9}, {"find_markers"}),
+    # a model is not given; the object tells what labels were made with
+    "run_celltypist": ({"trust_pickle": True}, {"export_object"}),
     "annotate_clusters": ({"min_lead": 0.2}, {"annotate_clusters"}),
+    "find_markers": ({"n_genes": 9}, {"find_markers"}),
+    # optional ones that are off
+    "order_cells": ({"min_connectivity": 0.1}, set()),
+    "find_clones": ({"min_genes": 500}, set()),
+    "infer_velocity": ({"n_genes": 500}, set()),
     "test_expression": ({"min_cells": 5}, {"test_expression"}),
     "test_composition": ({"fdr": 0.1}, {"test_composition"}),
+    "test_gene_sets": ({"min_genes": 3}, {"test_gene_sets"}),
+    "infer_activities": ({"min_targets": 3}, {"infer_activities"}),
+    "infer_networks": ({"n_hubs": 3}, {"infer_networks"}),
+    "compare_bulk": ({"min_cpm": 9}, {"compare_bulk"}),
     "write_report": ({"title": "x"}, {"write_report"}),
 }
 # the provenance of a run: they hold the config, so every change of it re-runs them

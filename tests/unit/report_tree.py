@@ -34,6 +34,8 @@ def config() -> dict:
     settings["write_report"]["title"] = f"Trial {EVIL}"
     settings["design"] = {
         "columns": ["note"],
+        "numeric": [],
+        "replicate": "",
         "formula": "~ condition",
         "contrasts": {"stim_vs_ctrl": ["condition", "stim", "ctrl"]},
     }
@@ -372,8 +374,10 @@ def differential(adata: ad.AnnData, rng, types) -> pd.DataFrame:
                     "contrast": "stim_vs_ctrl",
                     "gene_id": adata.var_names,
                     "gene_name": adata.var["gene_name"].to_numpy(),
+                    "evidence": "tested",
                     "base_mean": rng.gamma(2, 30, n),
                     "log2_fold_change": change,
+                    "log2_fold_change_shrunken": 0.9 * change,
                     "lfc_se": 0.2,
                     "statistic": change / 0.2,
                     "p_value": p_value,
@@ -411,13 +415,21 @@ def write_run(root: Path, adata: ad.AnnData, rng, *, contrasts: bool) -> None:
             "cluster": names,
             "n_cells": adata.obs["leiden"].value_counts(sort=False).to_numpy(),
             "cell_type": labels,
+            "ontology_id": "CL:0000084",
+            "confidence": 0.8,
+            "agreement": 0.95,
             "score": 0.91,
             "runner_up": "NK cells",
             "runner_up_score": 0.22,
+            "methods": "markers",
             "evidence": "CD3E,CD2",
         }
     )
     write_tsv(results / "annotate/annotation.tsv", annotation)
+    cells = pd.DataFrame({"cell": adata.obs_names, "cell_label": "T cells"})
+    cells["cluster"] = adata.obs["leiden"].to_numpy()
+    cells["cell_confidence"] = 0.7
+    write_tsv(results / "annotate/cell_labels.tsv.gz", cells)
     columns = "cluster rank gene_id gene_name score log2_fold_change p_value padj"
     rows = [
         (
@@ -436,6 +448,8 @@ def write_run(root: Path, adata: ad.AnnData, rng, *, contrasts: bool) -> None:
         for r in range(min(12, adata.n_vars - 6 * k))
     ]
     markers = pd.DataFrame(rows, columns=[*columns.split(), "pct_in", "pct_out", "auc"])
+    markers = markers.assign(nearest="1", nearest_rank=1, nearest_score=9.5)
+    markers = markers.assign(nearest_log2_fold_change=1.5, nearest_auc=0.88)
     write_tsv(results / "annotate/markers.tsv", markers)
 
     label_of = dict(zip(names, labels, strict=True))
@@ -483,16 +497,64 @@ def write_run(root: Path, adata: ad.AnnData, rng, *, contrasts: bool) -> None:
             "contrast": "stim_vs_ctrl",
             "share_tested": 0.4,
             "share_reference": 0.1,
-            "log_ratio": 1.2,
-            "lfc_se": 0.2,
+            "evidence": "tested",
+            "log2_ratio": 1.2,
+            "log2_ratio_se": 0.2,
+            "ci_low": 0.8,
+            "ci_high": 1.6,
             "statistic": 6.0,
             "p_value": 0.001,
             "padj": 0.004,
         }
     )
     write_tsv(results / "compare/composition.tsv", composition)
-    nothing = pd.DataFrame({"contrast": [], "reason": []})
+    nothing = pd.DataFrame({"cell_type": [], "contrast": [], "reason": []})
     write_tsv(results / "compare/composition_untested.tsv", nothing)
+    finding = {"status": "warn", "contrast": "stim_vs_ctrl", "finding": f"Weak {EVIL}."}
+    write_tsv(results / "compare/design.tsv", pd.DataFrame([finding]))
+    of_types = markers.rename(columns={"cluster": "cell_type"})
+    write_tsv(results / "annotate/cell_type_markers.tsv", of_types)
+    for name, table in beyond_genes(types, adata).items():
+        folder = "annotate" if name == "marker_sets" else "compare"
+        write_tsv(results / f"{folder}/{name}.tsv", table)
+
+
+def beyond_genes(types: list[str], adata: ad.AnnData) -> dict[str, pd.DataFrame]:
+    """Return what is told of gene sets, regulators, modules and bulk samples."""
+    first = {"cell_type": types[:1], "contrast": "stim_vs_ctrl", "evidence": "tested"}
+    p_values = {"p_value": 0.001, "padj": 0.01}
+    sets = {**first, "collection": "own", "gene_set": f"SET {EVIL}", "n_genes": 12}
+    sets |= {"es": 0.5, "nes": 1.9, **p_values, "leading_edge": "Gene$_1$,Gene$_2$"}
+    acting = {**first, "network": "own", "source": f"REG {EVIL}", "n_targets": 9}
+    acting |= {"activity": 4.2, **p_values, "top_targets": "Gene$_3$"}
+    tests = {**first, "module": "M1", "effect": 0.8, "se": 0.1, **p_values}
+    ids = list(adata.var_names[:6])
+    modules = pd.DataFrame({"gene_id": ids, "module": ["M1"] * 3 + ["M2"] * 3})
+    modules["gene_name"] = adata.var["gene_name"][:6].to_numpy()
+    modules["cell_type"] = types[0] if types else ""
+    modules["connectivity"] = 2.0
+    modules["is_hub"] = [True, False, False] * 2
+    edges = pd.DataFrame({"source": ids[:2], "target": ids[1:3], "weight": 0.6})
+    edges["kind"] = ["correlation", "regulation"]
+    edges["cell_type"] = types[0] if types else ""
+    n = len(types[:1])
+    bulk = {"sample": ["A.1"], "bulk_sample": ["A.1"], "pearson": 0.9, "spearman": 0.9}
+    bulk |= {"spearman_centered": 0.5, "n_genes": 900, "is_best_match": True}
+    untested = {"cell_type": "", "contrast": "", "reason": ["No sets are given."]}
+    keys = {"collection": "own", "gene_set": ["FEW", "FEWER"]}
+    skipped = pd.DataFrame({"cell_type": "", "contrast": "", **keys, "reason": "few"})
+    return {
+        "gene_sets": pd.DataFrame(sets, index=range(n)),
+        "gene_sets_untested": skipped,
+        "activities": pd.DataFrame(acting, index=range(n)),
+        "activities_untested": pd.DataFrame(untested),
+        "modules": modules if n else modules.iloc[:0],
+        "module_tests": pd.DataFrame(tests, index=range(n)),
+        "network_edges": edges if n else edges.iloc[:0],
+        "networks_untested": pd.DataFrame({"cell_type": ["B"], "reason": "3 cells"}),
+        "bulk_samples": pd.DataFrame(bulk).iloc[:n],
+        "marker_sets": pd.DataFrame(columns=["cluster", "gene_set"]),
+    }
 
 
 def write_tree(
@@ -566,10 +628,15 @@ def report_arguments(
     places |= dict.fromkeys((*of_clusters, "cluster_doublets"), "clusters")
     names = ("expression", "composition", "composition_shares")
     names += ("expression_untested", "composition_untested")
-    places |= dict.fromkeys(names, "compare")
+    names += ("gene_sets", "gene_sets_untested", "activities", "activities_untested")
+    names += ("modules", "module_tests", "network_edges", "networks_untested")
+    places |= dict.fromkeys((*names, "bulk_samples"), "compare")
+    places |= dict.fromkeys(("cell_type_markers", "marker_sets"), "annotate")
+    tables = {n: results / place / f"{n}.tsv" for n, place in places.items()}
+    tables["judged"] = results / "compare/design.tsv"
     return {
         "sample_files": files,
-        "tables": {n: results / place / f"{n}.tsv" for n, place in places.items()},
+        "tables": tables,
         "swaps_evidence": results / "cells/swaps.json",
         "cells": results / "report/reads2cells.h5ad",
         "pseudobulk": results / "compare/pseudobulk.h5ad",

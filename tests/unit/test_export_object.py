@@ -38,9 +38,12 @@ def finished(root: Path, *, star_version: Path | None = None) -> ad.AnnData:
         clusters=root / "results/clusters/clusters.h5ad",
         annotation=root / "results/annotate/annotation.tsv",
         star_version=star_version,
+        cell_labels=root / "results/annotate/cell_labels.tsv.gz",
         cells=cells,
         config={"seed": 7},
         seed=7,
+        design=tree.config()["design"],
+        min_samples=2,
     )
     return ad.read_h5ad(cells)
 
@@ -62,6 +65,21 @@ def test_labels_follow_the_clusters(tmp_path):
     expected = adata.obs["leiden"].astype(str).map(label_of)
     assert adata.obs["cell_type"].astype(str).tolist() == expected.tolist()
     assert isinstance(adata.obs["cell_type"].dtype, pd.CategoricalDtype)
+
+
+def test_confidence_and_labels_of_cells_are_beside_the_labels(tmp_path):
+    obs = export(tmp_path).obs
+    assert set(obs["cell_type_ontology_term_id"]) == {"CL:0000084"}
+    assert set(obs["cell_label"]) == {"T cells"}
+    assert np.allclose(obs["cell_type_confidence"], 0.8)
+    assert np.allclose(obs["cell_label_confidence"], 0.7)
+
+
+def test_the_evidence_of_every_contrast_is_inside(tmp_path):
+    found = export(tmp_path).uns["reads2cells"]["contrasts"]
+    # of three samples one was set aside
+    assert found["stim_vs_ctrl"]["comparison"] == "condition stim against ctrl"
+    assert found["stim_vs_ctrl"]["evidence"] in ("exploratory", "refused")
 
 
 def test_design_columns_stay_categoricals(tmp_path):

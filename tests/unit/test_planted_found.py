@@ -92,7 +92,7 @@ def outdir(tmp_path):
     composition = pd.DataFrame(
         {
             "cell_type": ["basal", "secretory", "ionocyte"],
-            "log_ratio": [-0.4, 0.7, 0.0],
+            "log2_ratio": [-0.4, 0.7, 0.0],
             "padj": [0.3, 0.01, 1],
         }
     )
@@ -266,7 +266,7 @@ def test_nothing_tested_is_nothing_found_and_nothing_false(outdir):
 def test_a_shift_in_the_other_direction_is_missed(outdir):
     edit(
         outdir / "results/compare/composition.tsv",
-        lambda table: table.assign(log_ratio=-table["log_ratio"]),
+        lambda table: table.assign(log2_ratio=-table["log2_ratio"]),
     )
     table = score(outdir)
     assert table.loc["share of secretory cells: adjusted p", "found"] == "down"

@@ -46,6 +46,9 @@ def finish_object(root: Path, given: dict) -> None:
     export_object.main(
         clusters=root / "results/clusters/clusters.h5ad",
         annotation=root / "results/annotate/annotation.tsv",
+        cell_labels=root / "results/annotate/cell_labels.tsv.gz",
+        design=given["config"]["design"],
+        min_samples=2,
         star_version=None,
         cells=given["cells"],
         config=given["config"],
@@ -221,7 +224,7 @@ def test_ten_markers_are_shown_per_cluster(page, root):
 
 
 def test_the_summary_counts_genes_up_and_down(page):
-    assert rows_of(page, "summary-1")[0][1:] == ["40", "4", "2"]
+    assert rows_of(page, "summary-1")[0][1:] == ["✓ tested", "40", "4", "2"]
 
 
 def test_the_ledger_is_shown_and_agrees(page, root):
@@ -310,7 +313,7 @@ def test_one_sample_has_no_pairs(tmp_path, n):
 
 def test_without_a_contrast_nothing_is_compared(tmp_path):
     config = tree.config()
-    config["design"] = {"columns": [], "formula": "", "contrasts": {}}
+    config["design"] |= {"columns": [], "formula": "", "contrasts": {}}
     page = write_page(tmp_path, config=config, contrasts=False)
     assert "No contrast is configured" in text_of(section(page, "differences"))
     assert "DESeq2 in" not in text_of(page[page.index('id="methods"') :])
@@ -423,9 +426,15 @@ RESULTS = pd.DataFrame(
 
 
 def test_genes_are_counted_by_direction_and_an_untested_one_as_neither():
-    summary = expression_summary(RESULTS, fdr=0.05)
-    expected = [["c", "T", 3, 1, 1], ["c", "B", 1, 0, 0]]
+    summary = expression_summary(RESULTS.assign(evidence="weak"), fdr=0.05)
+    expected = [["T", "weak", 3, 1, 1], ["B", "weak", 1, 0, 0]]
     assert summary.to_numpy().tolist() == expected
+
+
+def test_without_p_values_nothing_is_found():
+    exploratory = RESULTS.drop(columns=["p_value", "padj"], errors="ignore")
+    summary = expression_summary(exploratory.assign(evidence="exploratory"), fdr=0.05)
+    assert summary[["up", "down"]].to_numpy().sum() == 0
 
 
 def test_best_genes_are_those_with_the_smallest_p_values():

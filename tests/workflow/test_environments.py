@@ -29,7 +29,7 @@ PYPI_NAMES = {
 }
 NOT_ON_PYPI = {"python", "star"}
 # asked for by a key of the config, with versions of their own
-APART = {"cellbender.yaml"}
+APART = {"cellbender.yaml", "celltypist.yaml", "velocity.yaml"}
 
 
 def read_requirements(path: Path) -> list[Requirement]:

@@ -49,6 +49,9 @@ def page(tmp_path_factory) -> Path:
     export_object.main(
         clusters=root / "results/clusters/clusters.h5ad",
         annotation=root / "results/annotate/annotation.tsv",
+        cell_labels=root / "results/annotate/cell_labels.tsv.gz",
+        design=given["config"]["design"],
+        min_samples=2,
         star_version=None,
         cells=given["cells"],
         config=given["config"],
