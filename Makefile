@@ -10,7 +10,7 @@ SHELL := /bin/bash
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test test-unit test-real test-faults test-chemistries test-many lint format bench bench-reads bench-clusters bench-doublets lock clean
+.PHONY: help setup setup-tests demo test test-unit test-real test-faults test-chemistries test-many lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -83,6 +83,14 @@ bench-clusters: setup ## time counts to clusters beside scanpy's tutorial: make 
 
 bench-doublets: setup ## how well doublets are found beside plain Scrublet (minutes)
 	@OMP_NUM_THREADS=1 python tests/benchmarks/doublets.py
+
+bench-conclusions: setup ## time labels, markers and tests on 500,000 simulated cells: make bench-conclusions CELLS=500000
+	@python tests/benchmarks/conclusions.py bench/conclusions --cells $(or $(CELLS),500000) --cores $(CORES)
+
+bench-statistics: setup ## false findings and power of the tests beside naive ones, on simulated cohorts (minutes)
+	@python tests/benchmarks/expression_truth.py --first 100 --seeds 20
+	@python tests/benchmarks/expression_truth.py --first 100 --seeds 3 --cells
+	@python tests/benchmarks/composition_truth.py
 
 lock: ## write the locks anew from the .in files: make lock [UPGRADE=1]
 	@envs/setup.sh --lock $(if $(UPGRADE),--upgrade)

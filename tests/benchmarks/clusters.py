@@ -16,13 +16,10 @@ up five times a second. A run beyond `--memory` GB is ended and reported as such
 import argparse
 import json
 import os
-import resource
 import shutil
-import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -30,11 +27,12 @@ from statistics import median
 import anndata as ad
 import numpy as np
 import pandas as pd
-import psutil
 from sklearn.metrics import adjusted_rand_score
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests/demo"), str(ROOT / "scripts")]
+sys.path[:0] = [str(ROOT / part) for part in ("tests/demo", "scripts")]
+
+from measure import Run, cost_by_rule, watched  # noqa: E402
 
 from simulated_counts import Plan, make_profiles, simulate_sample  # noqa: E402
 
@@ -44,17 +42,6 @@ PLAN = Plan(median_counts=3_800, doublet_rate=0.05, damaged_rate=0.03)
 SEED = 4
 # what a run makes; all of it goes before the next one
 MADE = ("results", "logs", "benchmarks", ".snakemake")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What one run cost: seconds, GB; and where its cells with their clusters are."""
-
-    wall: float
-    cpu: float
-    peak: float
-    largest: float
-    failed: str = ""
 
 
 def simulate(folder: Path, *, n_cells: int, cores: int) -> None:
@@ -137,50 +124,6 @@ def canonical(folder: Path, out: Path) -> None:
     done("write")
 
 
-def watched(command: list[str], *, memory: float, cwd: Path) -> Run:
-    """Run a command, and measure it and all that it starts."""
-
-    def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    start, before = time.perf_counter(), spent()
-    peak = largest = 0.0
-    failed = ""
-    said = (cwd / "said.txt").open("w")
-    with said, subprocess.Popen(command, cwd=cwd, stdout=said, stderr=said) as process:
-        tree = psutil.Process(process.pid)
-        while process.poll() is None:
-            try:
-                members = [tree, *tree.children(recursive=True)]
-            except psutil.NoSuchProcess:
-                break
-            sizes = [resident(member) for member in members]
-            peak, largest = max(peak, sum(sizes)), max(largest, *sizes)
-            if sum(sizes) > memory:
-                failed = f"needs more than {memory:g} GB"
-                for member in reversed(members):
-                    member.kill()
-            time.sleep(0.2)
-    if process.returncode and not failed:
-        failed = f"failed, see {cwd / 'said.txt'}"
-    return Run(
-        wall=time.perf_counter() - start,
-        cpu=spent() - before,
-        peak=peak,
-        largest=largest,
-        failed=failed,
-    )
-
-
-def resident(process: psutil.Process) -> float:
-    """Return the resident memory of a process in GB; 0 for one that has ended."""
-    try:
-        return process.memory_info().rss / 1e9
-    except psutil.NoSuchProcess:
-        return 0.0
-
-
 def run_line(folder: Path, *, cores: int, memory: float) -> Run:
     """Run what Snakemake needs for the clusters."""
     for name in MADE:
@@ -223,20 +166,6 @@ def agreement(cells: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
         "ari": adjusted_rand_score(known["true_type"], clusters),
         "worst_ari_batch": max(within),
     }
-
-
-def cost_by_rule(folder: Path) -> pd.DataFrame:
-    """Return what the rules of the line's last run cost, as Snakemake measured it."""
-    files = sorted(folder.glob("benchmarks/**/*.tsv"))
-    rows = pd.concat([pd.read_csv(file, sep="\t") for file in files])
-    columns = ["s", "cpu_time", "max_rss"]
-    rows[columns] = rows[columns].apply(pd.to_numeric, errors="coerce")
-    return rows.groupby("rule_name").agg(
-        jobs=("s", "size"),
-        wall_s=("s", "sum"),
-        cpu_s=("cpu_time", "sum"),
-        max_rss_mb=("max_rss", "max"),
-    )
 
 
 def main() -> None:

@@ -32,10 +32,10 @@ from _shared.matrices import read_mtx  # noqa: E402
 from _shared.streams import Matrix  # noqa: E402
 from filter_cells import quality  # noqa: E402
 from find_clusters import ClusterSettings, clustered  # noqa: E402
-from find_markers import best_markers  # noqa: E402
+from find_markers import MarkerSettings, best_markers  # noqa: E402
 from normalize_counts import size_factors  # noqa: E402
 from reduce_dimensions import principal_components  # noqa: E402
-from test_expression import pseudobulk  # noqa: E402
+from sum_pseudobulks import summed  # noqa: E402
 
 REPEATS = 3
 Pair = tuple[Callable[[], object], Callable[[], object]]
@@ -131,10 +131,15 @@ def find_markers(folder: Path) -> Pair:
     path = folder / "results/clusters/clusters.h5ad"
     adata = ad.read_h5ad(path)
     leiden, var = adata.obs["leiden"], adata.var
+    labels = pd.Series("unknown", index=leiden.cat.categories)
+    settings = MarkerSettings(n_genes=100, n_nearest=0)
 
     def ours() -> object:
         with h5py.File(path) as file:
-            return best_markers(Matrix(file["X"]), leiden, var, n_genes=100)
+            scores = adata.obsm["X_integrated"]
+            return best_markers(
+                Matrix(file["X"]), leiden, scores, labels, var, settings
+            )
 
     return ours, lambda: sc.tl.rank_genes_groups(
         adata, "leiden", method="wilcoxon", tie_correct=True, n_genes=100
@@ -146,12 +151,11 @@ def sum_pseudobulks(folder: Path) -> Pair:
     path = folder / "results/report/reads2cells.h5ad"
     adata = ad.read_h5ad(path)
     labels = adata.obs["cell_type"].astype(object)
-    samples = pd.DataFrame(index=sorted(adata.obs["sample"].unique()))
 
     def ours() -> object:
         with h5py.File(path) as file:
             counts = Matrix(file["layers/counts"])
-            return pseudobulk(counts, adata.obs, labels, samples)
+            return summed(counts, adata.obs["sample"], labels)
 
     return ours, lambda: sc.get.aggregate(
         adata, by=["sample", "cell_type"], func="sum", layer="counts"
