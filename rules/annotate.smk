@@ -116,7 +116,12 @@ rule order_cells:
         n_pcs=config["find_clusters"]["n_pcs"],
         seed=config["seed"],
         shared=shared_digest(
-            "design.py", "labels.py", "neighbors.py", "streams.py", "trajectory.py"
+            "design.py",
+            "labels.py",
+            "near_misses.py",
+            "neighbors.py",
+            "streams.py",
+            "trajectory.py",
         ),
     script:
         "../scripts/order_cells.py"
@@ -154,6 +159,7 @@ rule find_clones:
             "design.py",
             "gene_positions.py",
             "labels.py",
+            "near_misses.py",
             "neighbors.py",
             "stability.py",
             "streams.py",
@@ -187,6 +193,8 @@ rule infer_velocity:
         samples=READ_SAMPLES,
         n_pcs=config["find_clusters"]["n_pcs"],
         seed=config["seed"],
-        shared=shared_digest("labels.py", "neighbors.py", "velocyto.py"),
+        shared=shared_digest(
+            "labels.py", "near_misses.py", "neighbors.py", "velocyto.py"
+        ),
     script:
         "../scripts/infer_velocity.py"

@@ -75,6 +75,7 @@ rule test_expression:
             "quasi_likelihood.py",
             "shrinkage.py",
             "streams.py",
+            "trigamma.py",
         ),
     script:
         "../scripts/test_expression.py"
@@ -102,7 +103,7 @@ rule test_composition:
     params:
         settings=config["test_composition"],
         design=config["design"],
-        shared=shared_digest("design.py", "log_ratios.py"),
+        shared=shared_digest("design.py", "log_ratios.py", "trigamma.py"),
     script:
         "../scripts/test_composition.py"
 

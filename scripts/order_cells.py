@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from _shared.design import cell_types_of
-from _shared.labels import cells_called, near_miss
+from _shared.labels import cells_called
 from _shared.logs import UserError, log_to
+from _shared.near_misses import did_you_mean
 from _shared.streams import Matrix
 from _shared.trajectory import Ordered, ordered, strongest_tree
 
@@ -51,7 +52,7 @@ def levels_of(x: Matrix, var: pd.DataFrame, gene: str) -> np.ndarray:
     if not len(found):
         found = np.flatnonzero((var["gene_name"] == gene).to_numpy())
     if not len(found):
-        near = near_miss(gene, [*var["gene_name"].astype(str), *var.index])
+        near = did_you_mean(gene, [*var["gene_name"].astype(str), *var.index])
         raise UserError(
             f"config: order_cells: root_gene: no gene '{gene}'{near}; there are "
             f"{len(var)}, as {', '.join(var['gene_name'].astype(str)[:3])}: give the "

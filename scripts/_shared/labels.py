@@ -1,19 +1,11 @@
 """Cells by the name of a cell type or a cluster, as a user writes it in the config."""
 
-import difflib
-from collections.abc import Iterable
-
 import numpy as np
 
 from _shared.logs import UserError
+from _shared.near_misses import did_you_mean
 
 MOST_NAMED = 40
-
-
-def near_miss(word: str, known: Iterable[str]) -> str:
-    """Return `" (did you mean 'x'?)"` for a near miss, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 def cells_called(
@@ -37,5 +29,5 @@ def cells_called(
     listed = ", ".join(known[:MOST_NAMED]) + (", …" if len(known) > MOST_NAMED else "")
     raise UserError(
         f"config: {key}: no cell type or cluster '{name}' among the cells"
-        f"{near_miss(name, known)}; there are {listed or 'no cells'}."
+        f"{did_you_mean(name, known)}; there are {listed or 'no cells'}."
     )

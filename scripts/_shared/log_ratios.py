@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
+from scipy import special, stats
+
+from _shared.trigamma import inverse_trigamma
 
 # added to every count, so that a type without cells has a logarithm
 PSEUDOCOUNT = 0.5
@@ -62,17 +64,6 @@ def fitted(y: np.ndarray, matrix: np.ndarray, vector: np.ndarray) -> Fit:
         leverage=float(vector @ inverse @ vector),
         degrees=degrees,
     )
-
-
-def inverse_trigamma(value: float) -> float:
-    """Return where the trigamma function is `value`, above 0."""
-
-    def miss(log_x: float) -> float:
-        return np.log(special.polygamma(1, np.exp(log_x))) - np.log(value)
-
-    # it lies between 1 / x and 1 / x + 1 / x ** 2
-    low, high = np.log(1 / value), np.log(1 / value + 1 / np.sqrt(value))
-    return float(np.exp(optimize.brentq(miss, low - 1, high + 1)))
 
 
 def moderated(

@@ -11,6 +11,8 @@ from functools import cached_property
 import numpy as np
 from scipy import special, stats
 
+from _shared.trigamma import inverse_trigamma
+
 # size factors from the genes found in every sample need this many of them
 MIN_SHARED_GENES = 50
 # the trend of dispersion over mean: genes it is estimated from, and in one window
@@ -148,18 +150,6 @@ def residual_df(counts: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.
         for own in patterns.T
     ]
     return np.array(left, dtype=float)[which.ravel()]
-
-
-def inverse_trigamma(value: float) -> float:
-    """Return x where trigamma(x) is `value`, by Newton's method (Smyth 2004)."""
-    x = 0.5 + 1 / value
-    for _ in range(50):
-        trigamma = special.polygamma(1, x)
-        change = trigamma * (1 - trigamma / value) / special.polygamma(2, x)
-        x += change
-        if abs(change) < TINY * x:
-            break
-    return float(x)
 
 
 def squeezed(

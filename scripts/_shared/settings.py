@@ -7,7 +7,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from _shared.logs import UserError
-from _shared.sheets import did_you_mean
+from _shared.near_misses import did_you_mean
 
 
 def is_blank(path: str | Path) -> bool:

@@ -4,7 +4,6 @@ Every error names sheet, row (the line in the file), column and remedy.
 """
 
 import csv
-import difflib
 import gzip
 import math
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 
 from _shared.logs import UserError
+from _shared.near_misses import did_you_mean
 
 SHORTEST_FASTQ_BYTES = 1000
 FASTQ_COLUMNS = ("fastq_1", "fastq_2", "fastq_3", "fastq_4")
@@ -37,12 +37,6 @@ class Sheets:
     reads: dict[str, list[Row]]
     chemistries: dict[str, str]
     filters: dict[str, dict] = field(default_factory=dict)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `" (did you mean 'x'?)"` for a near miss, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean '{near[0]}'?)" if near else ""
 
 
 def read_sheet(

@@ -12,7 +12,6 @@ from _shared.design import Contrast, Design, Term
 from _shared.log_ratios import (
     centered_log_ratio,
     fitted,
-    inverse_trigamma,
     moderated,
     moderated_effects,
     plain_effects,
@@ -231,13 +230,6 @@ def test_two_types_give_the_t_test_of_their_log_ratio():
 def test_log_ratios_of_a_sample_sum_to_zero():
     ratios = centered_log_ratio(table_of([[0, 3, 9], [5, 0, 0]]))
     assert np.allclose(ratios.sum(axis=1), 0)
-
-
-@pytest.mark.parametrize("x", [1e-3, 0.1, 1, 3.7, 50, 1e4])
-def test_the_trigamma_function_is_inverted(x):
-    from scipy.special import polygamma
-
-    assert np.isclose(inverse_trigamma(polygamma(1, x)), x)
 
 
 def test_the_spread_of_variances_is_found_again():
