@@ -360,12 +360,12 @@ def dot_plot(means: pd.DataFrame, shares: pd.DataFrame) -> Figure:
     return figure
 
 
-def _apart(places: np.ndarray, *, step: float) -> np.ndarray:
-    """Return places, sorted downwards, moved until they lie `step` apart above 0."""
+def _apart(places: np.ndarray, *, step: float, floor: float = 0) -> np.ndarray:
+    """Return places, sorted downwards, moved until they lie `step` apart on `floor`."""
     moved, last = places.astype(float), np.inf
     for i in range(len(moved)):
         last = moved[i] = min(moved[i], last - step)
-    last = -step / 2
+    last = floor - step / 2
     for i in reversed(range(len(moved))):
         last = moved[i] = max(moved[i], last + step)
     return moved
@@ -439,20 +439,20 @@ def mean_difference(results: pd.DataFrame, *, n_labels: int = 12) -> Figure:
     axes.axhline(0, color=GRID, lw=0.8, zorder=0)
     axes.set(xlabel="log10(mean count + 1)", ylabel="log2 fold change")
     names = drawn["gene_name"].to_numpy()
-    for side in (-1, 1):
-        mine = np.flatnonzero(np.sign(change) == side)
-        mine = mine[np.argsort(-np.abs(change[mine]), kind="stable")][: n_labels // 2]
-        low, high = axes.get_ylim()
-        places = _apart(change[mine], step=(high - low) * 0.055)
-        for i, at in zip(mine, places, strict=True):
-            axes.annotate(
-                names[i],
-                (mean[i], change[i]),
-                xytext=(mean.max(initial=0) * 1.04, at),
-                va="center",
-                fontsize=8,
-                arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.4},
-            )
+    order = np.argsort(-change, kind="stable")
+    ends = np.concatenate([order[: n_labels // 2], order[-(n_labels // 2) :]])
+    named = list(dict.fromkeys(i for i in ends if change[i]))
+    low, high = axes.get_ylim()
+    places = _apart(change[named], step=(high - low) * 0.06, floor=low)
+    for i, at in zip(named, places, strict=True):
+        axes.annotate(
+            names[i],
+            (mean[i], change[i]),
+            xytext=(mean.max(initial=0) * 1.04, at),
+            va="center",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.4},
+        )
     axes.set_xlim(right=max(mean.max(initial=1), 1) * 1.3)
     return figure
 

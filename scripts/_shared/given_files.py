@@ -17,12 +17,18 @@ SINGLE = (
 
 
 def check_optional(config: dict, *, has_reads: bool) -> None:
-    """Raise `UserError` where an optional analysis lacks what it needs."""
+    """Raise `UserError` where an analysis lacks what it needs, or asks for nothing."""
     order, clones = config["order_cells"], config["find_clones"]
     if order["root"] and order["root_gene"]:
         raise UserError(
             "config: order_cells: give either root (a cell type or a cluster) or "
             "root_gene, from which cells are ordered."
+        )
+    sets = config["test_gene_sets"]
+    if sets["min_genes"] > sets["max_genes"]:
+        raise UserError(
+            f"config: test_gene_sets: min_genes ({sets['min_genes']}) is above "
+            f"max_genes ({sets['max_genes']}), so no set would be tested; swap them."
         )
     counted = config["count_reads"]["soloFeatures"]
     if config["infer_velocity"]["mode"] and "Velocyto" not in counted:

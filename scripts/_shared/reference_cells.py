@@ -50,8 +50,9 @@ def read_column(obs: pd.DataFrame, column: str, *, path: Path, key: str) -> np.n
         If there is no such column.
     """
     if column not in obs:
+        there = ", ".join(map(str, obs.columns)) or "none at all"
         raise UserError(
-            f"{path}: obs has no column '{column}', only {', '.join(obs.columns)}; set "
+            f"{path}: obs has no column '{column}' (it has {there}); set "
             f"annotate_clusters: {key} to one of these."
         )
     values = obs[column].astype(object)

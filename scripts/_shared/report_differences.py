@@ -1,5 +1,7 @@
 """The section of the report on differences between conditions."""
 
+from itertools import product
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -34,11 +36,20 @@ def of_contrast(table: pd.DataFrame, contrast: Contrast) -> pd.DataFrame:
     return table[table["contrast"] == contrast.name]
 
 
+def group_names(contrast: Contrast) -> list[str]:
+    """Return the levels of each group of a contrast, in the order of `members`."""
+    levels = [
+        (term.tested, term.reference) for term in contrast.terms if not term.is_slope
+    ]
+    return [", ".join(group) or "all" for group in product(*levels)]
+
+
 def groups_of(samples: pd.DataFrame, contrast: Contrast) -> pd.Series:
     """Return the name of the group that each sample is in, "" for none."""
     name = pd.Series("", index=samples.index, dtype=object)
-    for group, flags in members(samples, contrast).items():
-        name[flags] = group.replace('"', "")
+    flags = members(samples, contrast).values()
+    for group, own in zip(group_names(contrast), flags, strict=True):
+        name[own] = group
     return name
 
 
@@ -63,6 +74,9 @@ def expression_detail(
         top = best_genes(results, n=TOP_GENES)
         drawn = svg(f"Volcano of {name}", figures.volcano, results, fdr=settings["fdr"])
     else:
+        results = results.assign(raw=results["log2_fold_change"])
+        # of few counts any change is large
+        results["log2_fold_change"] = results["log2_fold_change_shrunken"]
         size = results["log2_fold_change"].abs()
         top = results.loc[size.sort_values(ascending=False, kind="stable").index]
         top = top.head(TOP_GENES)
@@ -93,20 +107,19 @@ def composition_figure(
     `samples` has the design columns of each unit of `shares`.
     """
     named = groups_of(samples, contrast)
-    groups = [name for name in dict.fromkeys(named) if name]
+    groups = group_names(contrast)
     points = shares.assign(
         group=shares["sample"].map(named), share=100 * shares["share"]
     )
     points = points[points["group"].isin(groups)]
-    if len(groups) != 2 or not len(points):
+    if len(groups) != 2 or points["group"].nunique() < 2:
         return None
-    tested, reference = (name.replace('"', "") for name in members(samples, contrast))
     found = tests.loc[tests["is_found"], "cell_type"] if len(tests) else []
     return svg(
         f"Shares of the cell types, {contrast.name}",
         figures.share_points,
         points,
-        groups=(tested, reference),
+        groups=tuple(groups),
         found=set(found),
     )
 

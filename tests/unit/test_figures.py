@@ -144,6 +144,22 @@ def test_a_volcano_of_nothing_but_extremes_is_drawn(p_value):
     assert to_svg(figures.volcano(table, fdr=0.05), "x")
 
 
+@pytest.mark.parametrize("n", [0, 1, 3, 40])
+def test_the_largest_changes_are_named_once_and_do_not_collide(n):
+    change = np.linspace(3, -3, n) if n > 1 else np.full(n, 2.0)
+    table = pd.DataFrame({"gene_name": [f"g{k}" for k in range(n)]})
+    table = table.assign(log2_fold_change=change, base_mean=np.arange(n) + 1.0)
+    figure = figures.mean_difference(table)
+    labels = figure.axes[0].texts
+    names = [label.get_text() for label in labels]
+    assert len(names) == len(set(names))
+    assert set(names) >= {f"g{k}" for k in (0, n - 1) if 0 <= k < n and change[k]}
+    heights = sorted(label.get_position()[1] for label in labels)
+    low, high = figure.axes[0].get_ylim()
+    assert (np.diff(heights) > 0.055 * (high - low)).all()
+    assert to_svg(figure, "x")
+
+
 def test_groups_of_a_heatmap_are_named():
     values = pd.DataFrame([[1.0, -1.0]], index=["g"], columns=["s1", "s2"])
     groups = pd.Series(["ctrl", "stim"], index=["s1", "s2"])

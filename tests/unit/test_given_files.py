@@ -97,6 +97,7 @@ def test_a_missing_or_broken_file_is_told_in_one_sentence(files, sections, messa
     [
         ({"order_cells": {"root": "a", "root_gene": "b"}}, "either root"),
         ({"infer_velocity": {"mode": "stochastic"}}, "needs Velocyto"),
+        ({"test_gene_sets": {"min_genes": 600}}, "is above max_genes"),
         ({"find_clones": {"reference_types": ["T cell"]}}, "gene_id, chromosome"),
         (
             {

@@ -222,7 +222,7 @@ def no_labels(adata):
         (scaled, "X has negative or missing values, as scaled data have"),
         (by_columns, r"X is not stored by cells \(CSR\)"),
         (one_type, "column 'label' has fewer than two types"),
-        (no_labels, "obs has no column 'label', only id; set annotate_clusters"),
+        (no_labels, r"obs has no column 'label' \(it has id\); set annotate_clusters"),
     ],
 )
 def test_a_reference_of_no_use_is_refused_in_one_sentence(read, spoil, message):
