@@ -194,7 +194,7 @@ def make_config(parameters: Parameters) -> dict:
     }
     n_cells, n_empty = parameters.cells_per_sample, parameters.empty_droplets
     design = {
-        "formula": "~ condition",
+        "formula": "~ donor + condition",
         "contrasts": {CONTRAST: ["condition", TESTED, REFERENCE]},
     }
     return {

@@ -96,16 +96,23 @@ def test_a_browser_shows_every_section_of_the_page(finished, tmp_path):
     assert sections == ["verdict", "reads-and-cells", "cells", "differences", "how"]
 
 
-def descendants(folder, rule):
-    """Return the rules that come after `rule`, by Snakemake's own graph."""
-    graph = snakemake(folder, "--rulegraph", "dot").stdout
+@pytest.fixture(scope="module")
+def graph(finished):
+    """Return the names of all rules by number, and which comes after which."""
+    drawn = snakemake(finished, "--rulegraph", "dot").stdout
     names, edges = {}, []
-    for line in graph.splitlines():
+    for line in drawn.splitlines():
         words = line.strip().rstrip(";").split()
         if "label" in line and "->" not in line and words[0].split("[")[0].isdigit():
             names[words[0].split("[")[0]] = line.split('label = "')[1].split('"')[0]
         elif "->" in words:
             edges.append((words[0], words[2]))
+    return names, edges
+
+
+def descendants(graph, rule):
+    """Return a rule and those that come after it, by Snakemake's own graph."""
+    names, edges = graph
     found, new = set(), {number for number, name in names.items() if name == rule}
     while new:
         found |= new
@@ -177,11 +184,11 @@ def test_every_section_has_a_key_here():
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_changed_key_plans_its_rules_and_those_after(finished, key):
+def test_a_changed_key_plans_its_rules_and_those_after(finished, graph, key):
     value, rules = KEYS[key]
     done = snakemake(finished, "--dry-run", **{key: value})
     assert done.returncode == 0, text_of(done)
-    expected = rules.union(*(descendants(finished, rule) for rule in rules))
+    expected = rules.union(*(descendants(graph, rule) for rule in rules))
     if key == "seed":
         rules_with_seed = set(planned(done))
         assert expected <= rules_with_seed
@@ -198,7 +205,9 @@ def test_the_order_of_keys_plans_nothing(finished):
     assert "Nothing to be done" in text_of(done)
 
 
-def test_one_sample_more_runs_that_sample_and_the_joint_rules(finished, tmp_path):
+def test_one_sample_more_runs_that_sample_and_the_joint_rules(
+    finished, graph, tmp_path
+):
     folder = tmp_path / "more"
     shutil.copytree(finished, folder)
     shutil.copy(folder / "results/cells/d1_ctrl/called.h5ad", folder / "new.h5ad")
@@ -210,10 +219,10 @@ def test_one_sample_more_runs_that_sample_and_the_joint_rules(finished, tmp_path
     per_sample = {"load_cells", "score_doublets", "filter_cells"}
     assert {counts.get(rule) for rule in per_sample} == {1}
     assert not set(counts) & {"inspect_reads", "count_reads", "call_cells"}
-    assert descendants(finished, "merge_samples") <= set(counts)
+    assert descendants(graph, "merge_samples") <= set(counts)
 
 
-def test_one_sample_less_runs_the_joint_rules_alone(finished, tmp_path):
+def test_one_sample_less_runs_the_joint_rules_alone(finished, graph, tmp_path):
     folder = tmp_path / "less"
     shutil.copytree(finished, folder)
     for name in ("samples", "reads"):
@@ -223,7 +232,7 @@ def test_one_sample_less_runs_the_joint_rules_alone(finished, tmp_path):
         assert len(left) < len(rows)
         sheet.write_text("\n".join(left) + "\n")
     counts = planned(snakemake(folder, "--dry-run"))
-    assert descendants(finished, "merge_samples") <= set(counts)
+    assert descendants(graph, "merge_samples") <= set(counts)
     assert not set(counts) & {"count_reads", "call_cells", "load_cells", "filter_cells"}
 
 
