@@ -1,15 +1,16 @@
 """Negative binomial models of many genes at once, tested by quasi-likelihood.
 
-As in edgeR (Lund 2012; Chen, Lun and Smyth 2016): the dispersion follows the mean, what
-a gene varies beyond it is a factor of its own, drawn towards that of all genes, and its
-uncertainty enters the F test. Counts are samples x genes, all logarithms natural.
+As in edgeR 4 (Lund 2012; Chen, Lun and Smyth 2016; Chen and others 2025): the
+dispersion follows the mean, what a gene varies beyond it is a factor of its own, drawn
+towards that of all genes, and its uncertainty enters the F test. Counts are samples x
+genes, all logarithms natural.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
-from scipy import special, stats
+from scipy import ndimage, special, stats
 
 from _shared.trigamma import inverse_trigamma
 
@@ -19,11 +20,15 @@ MIN_SHARED_GENES = 50
 TREND_GENES = 3_000
 WINDOW = 200
 DISPERSIONS = np.geomspace(0.003, 6, 14)
+# means for which the deviance of a count is tabulated; beyond, it hardly changes
+MEANS = np.geomspace(1e-4, 1000, 70)
 # at first, and where there are no replicates
 GUESS = 0.1
 # counts added for the fold change of a gene, so that none is infinite (as in edgeR)
 PRIOR = 0.125
 LARGEST = 30.0
+# fewer residual degrees of freedom are none
+SMALLEST_DF = 0.01
 TINY = 1e-8
 
 
@@ -42,12 +47,57 @@ def size_factors(counts: np.ndarray) -> np.ndarray:
     return np.exp(depth - depth.mean())
 
 
-def deviances(counts: np.ndarray, mean: np.ndarray, dispersion: np.ndarray):
-    """Return the deviance of each gene."""
+def unit_deviances(
+    counts: np.ndarray, mean: np.ndarray, dispersion: np.ndarray
+) -> np.ndarray:
+    """Return the deviance of each count."""
     k = 1 / dispersion
     unit = special.xlogy(counts, counts / mean)
     unit -= (counts + k) * np.log((counts + k) / (mean + k))
-    return 2 * np.maximum(unit, 0).sum(axis=0)
+    return 2 * np.maximum(unit, 0)
+
+
+def deviances(
+    counts: np.ndarray, mean: np.ndarray, dispersion: np.ndarray
+) -> np.ndarray:
+    """Return the deviance of each gene."""
+    return unit_deviances(counts, mean, dispersion).sum(axis=0)
+
+
+@cache
+def moments_table() -> np.ndarray:
+    """Return logs of the moments (2 x `MEANS` x `DISPERSIONS`) of a count's deviance.
+
+    The sums go over all counts that can be expected, so they are exact.
+    """
+    table = np.empty((2, len(MEANS), len(DISPERSIONS)))
+    for i, mean in enumerate(MEANS):
+        for j, dispersion in enumerate(DISPERSIONS):
+            k = 1 / dispersion
+            share = k / (k + mean)
+            counts = np.arange(stats.nbinom.isf(1e-10, k, share) + 1)
+            chance = stats.nbinom.pmf(counts, k, share)
+            unit = unit_deviances(counts, mean, dispersion)
+            first = chance @ unit
+            table[:, i, j] = first, chance @ (unit - first) ** 2
+    return np.log(table)
+
+
+def deviance_moments(
+    mean: np.ndarray, dispersion: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance of the deviance of counts, samples x genes each."""
+    where = np.broadcast_arrays(
+        *(
+            np.log(np.maximum(values, TINY) / grid[0]) / np.log(grid[1] / grid[0])
+            for values, grid in ((mean, MEANS), (dispersion, DISPERSIONS))
+        )
+    )
+    first, second = moments_table()
+    return tuple(
+        np.exp(ndimage.map_coordinates(table, where, order=1, mode="nearest"))
+        for table in (first, second)
+    )
 
 
 def means_of(
@@ -141,15 +191,30 @@ def dispersion_trend(
     return np.exp(np.interp(level, level[chosen], logs))
 
 
-def residual_df(counts: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Return residual degrees of freedom: groups without a count have none."""
-    told = (counts > 0) | (mean > 1e-4)
-    patterns, which = np.unique(told, axis=1, return_inverse=True)
-    left = [
-        own.sum() - (np.linalg.matrix_rank(matrix[own]) if own.any() else 0)
-        for own in patterns.T
-    ]
-    return np.array(left, dtype=float)[which.ravel()]
+def leverages(
+    mean: np.ndarray, matrix: np.ndarray, dispersion: np.ndarray
+) -> np.ndarray:
+    """Return the share of each count that its own fit takes up, samples x genes."""
+    weights = mean / (1 + dispersion * mean)
+    inverse = np.linalg.inv(information(mean, matrix, dispersion))
+    return weights * np.einsum("ni,gij,nj->ng", matrix, inverse, matrix, optimize=True)
+
+
+def residual_scatter(
+    counts: np.ndarray, mean: np.ndarray, matrix: np.ndarray, dispersion: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the residual deviance of each gene and its degrees of freedom.
+
+    The deviance of a small count has neither mean nor variance of a chi-square of one
+    degree of freedom. Each is scaled to the chi-square that has both, so that groups of
+    zeros tell nothing (edgeR 4; Chen and others 2025).
+    """
+    first, second = deviance_moments(mean, dispersion)
+    scale = 2 * first / second
+    rest = np.clip(1 - leverages(mean, matrix, dispersion), 0, 1)
+    df = (rest * (mean > MEANS[0]) * scale * first).sum(axis=0)
+    deviance = (scale * unit_deviances(counts, mean, dispersion)).sum(axis=0)
+    return deviance, np.where(df > SMALLEST_DF, df, 0)
 
 
 def squeezed(
@@ -221,8 +286,8 @@ class Model:
         """Deviance, squeezed quasi-dispersion and degrees of freedom of each gene."""
         mean = means_of(self.coefficients, self.matrix, self.offsets)
         deviance = deviances(self.counts, mean, self.dispersion)
-        df = residual_df(self.counts, mean, self.matrix)
-        variance = np.divide(deviance, df, out=np.zeros_like(df), where=df > 0)
+        rest, df = residual_scatter(self.counts, mean, self.matrix, self.dispersion)
+        variance = np.divide(rest, df, out=np.zeros_like(df), where=df > 0)
         squeezed_variance, prior_df = squeezed(variance, df, self.base_mean)
         # no gene can know more than all of them together
         return deviance, squeezed_variance, np.minimum(df + prior_df, df.sum())

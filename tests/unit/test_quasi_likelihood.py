@@ -7,15 +7,19 @@ from scipy import stats
 
 from _shared.quasi_likelihood import (
     Model,
+    deviance_moments,
     fitted_coefficients,
     inverse_trigamma,
-    residual_df,
+    means_of,
+    residual_scatter,
     size_factors,
     squeezed,
+    unit_deviances,
 )
 
 TWO_GROUPS = np.column_stack([np.ones(8), np.repeat([0.0, 1.0], 4)])
 SLOPE = np.array([0.0, 1.0])
+FOUR_PAIRS = np.column_stack([np.tile(np.eye(4), (2, 1)), TWO_GROUPS[:, 1]])
 
 
 def drawn(rng, mean, dispersion, n=8):
@@ -84,6 +88,15 @@ def test_planted_fold_changes_are_estimated_with_their_error():
     assert 0.9 < (rest / found["lfc_se"]).std() < 1.1
 
 
+def test_p_values_of_pairs_with_few_counts_are_uniform():
+    rng = np.random.default_rng(0)
+    counts = drawn(rng, rng.uniform(3, 12, 20_000), 0.2)
+    found = Model(counts, FOUR_PAIRS).tested(np.eye(5)[4])["p_value"]
+    # three residual degrees of freedom of small counts: a little too careful is allowed
+    for level in (0.25, 0.5, 0.75):
+        assert (found < level).mean() == pytest.approx(level, abs=0.02)
+
+
 def test_a_contrast_does_not_depend_on_the_coding():
     counts, _ = no_difference(0)
     cells = np.column_stack([1 - TWO_GROUPS[:, 1], TWO_GROUPS[:, 1]])
@@ -103,12 +116,33 @@ def test_a_gene_of_one_group_alone_has_a_finite_fold_change():
     assert all(np.isfinite(values).all() for values in found.values())
 
 
+@pytest.mark.parametrize("mean", [0.05, 1.3, 8, 150, 900])
+@pytest.mark.parametrize("dispersion", [0.01, 0.3, 2])
+def test_moments_of_the_deviance_are_those_of_drawn_counts(mean, dispersion):
+    counts = drawn(np.random.default_rng(0), np.full(200_000, mean), dispersion)[:2]
+    unit = unit_deviances(counts.ravel(), mean, dispersion)
+    found = deviance_moments(np.array([[mean]]), np.array([dispersion]))
+    assert found[0].item() == pytest.approx(unit.mean(), rel=0.05)
+    assert found[1].item() == pytest.approx(unit.var(), rel=0.1)
+
+
 def test_groups_without_counts_have_no_degrees_of_freedom():
-    mean = np.ones((8, 2))
+    mean = np.full((8, 2), 100.0)
     mean[:4, 0] = 1e-9
-    counts = np.ones((8, 2))
-    counts[:4, 0] = 0
-    assert residual_df(counts, mean, TWO_GROUPS).tolist() == [3, 6]
+    deviance, df = residual_scatter(mean, mean, TWO_GROUPS, np.full(2, 0.05))
+    assert df == pytest.approx([3, 6], rel=0.05)
+    assert deviance == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("level", [2, 5, 20, 200])
+def test_residual_deviances_are_as_large_as_their_degrees_of_freedom(level):
+    counts = drawn(np.random.default_rng(0), np.full(4000, level), 0.2)
+    dispersion = np.full(4000, 0.2)
+    offsets = np.zeros_like(counts)
+    found = fitted_coefficients(counts, TWO_GROUPS, offsets, dispersion)
+    mean = means_of(found, TWO_GROUPS, offsets)
+    deviance, df = residual_scatter(counts, mean, TWO_GROUPS, dispersion)
+    assert deviance.mean() == pytest.approx(df.mean(), rel=0.08)
 
 
 def test_size_factors_are_the_planted_depths():
