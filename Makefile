@@ -10,7 +10,7 @@ SHELL := /bin/bash
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test test-unit test-real test-faults test-chemistries test-many lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics lock clean
+.PHONY: help setup setup-tests demo test test-unit test-real test-faults test-chemistries test-cellxgene test-many lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report page-vendor lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ test-faults: setup-tests ## run a table of faulty inputs (minutes), write docs/f
 test-chemistries: setup-tests ## run simulated reads of every chemistry (minutes), write docs/chemistries.md
 	@CHEMISTRIES_TABLE="$(CURDIR)/docs/chemistries.md" pytest tests/chemistries -rs
 
+test-cellxgene: setup-tests ## judge exports by CELLxGENE's validator, from PyPI (minutes, 1 GB)
+	@CELLXGENE_VENV="$(or $(CELLXGENE_VENV),$(CURDIR)/.venv/cellxgene)" pytest tests/cellxgene -rs
+
 test-many: setup-tests ## run the workflow on sixty small samples (minutes)
 	@MANY_SAMPLES=1 pytest tests/e2e/test_odd_counts.py -rs
 
@@ -54,13 +57,13 @@ lint: setup-tests ## check the format and the style of all code
 	@snakefmt --check Snakefile rules
 	@ruff check
 	@ruff format --check
-	@shfmt --diff --indent 2 --case-indent envs/setup.sh .ci/run
+	@shfmt --diff --indent 2 --case-indent envs/setup.sh scripts/_shared/page/vendor.sh .ci/run
 
 format: setup-tests ## bring all code into its format
 	@snakefmt Snakefile rules
 	@ruff check --fix
 	@ruff format
-	@shfmt --write --indent 2 --case-indent envs/setup.sh .ci/run
+	@shfmt --write --indent 2 --case-indent envs/setup.sh scripts/_shared/page/vendor.sh .ci/run
 
 bench: demo ## run the demo, print what each rule cost, and ratios to plain references
 	@python tests/benchmarks/stages.py demo
@@ -91,6 +94,12 @@ bench-statistics: setup ## false findings and power of the tests beside naive on
 	@python tests/benchmarks/expression_truth.py --first 100 --seeds 20
 	@python tests/benchmarks/expression_truth.py --first 100 --seeds 3 --cells
 	@python tests/benchmarks/composition_truth.py
+
+bench-report: setup ## what the page's cell explorer costs: make bench-report CELLS=1000000
+	@OPENBLAS_NUM_THREADS=1 python tests/benchmarks/report.py bench/report --cells $(or $(CELLS),1000000)
+
+page-vendor: ## bundle the chart library of the page anew, from its lock (needs npm)
+	@scripts/_shared/page/vendor.sh
 
 lock: ## write the locks anew from the .in files: make lock [UPGRADE=1]
 	@envs/setup.sh --lock $(if $(UPGRADE),--upgrade)

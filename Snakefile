@@ -5,6 +5,9 @@ from snakemake.utils import min_version
 min_version("9.20.0")
 
 
+report: "rules/report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/reference.smk"
 include: "rules/reads.smk"
@@ -23,6 +26,10 @@ rule all:
         "results/report/report.html",
         "results/report/reads2cells.h5ad",
         "results/report/manifest.json",
+        "results/report/figures",
+        "results/README.md",
+        comparison_page(),
+        exports(),
         quality_reports(),
         optional_results(),
     localrule: True
@@ -47,6 +54,19 @@ rule parity:
         parity_report,
     log:
         "logs/parity.log",
+    localrule: True
+    conda:
+        "envs/analysis.yaml"
+    shell:
+        "tee {log:q} < {input:q}"
+
+
+rule compare_runs:
+    """Compare the results with those of an earlier run, and say what changed."""
+    input:
+        comparison_text,
+    log:
+        "logs/compare_runs.log",
     localrule: True
     conda:
         "envs/analysis.yaml"

@@ -34,7 +34,12 @@ rule annotate_clusters:
         celltypist=predicted_labels(),
         aliases=given_file("annotate_clusters", "aliases"),
     output:
-        annotation="results/annotate/annotation.tsv",
+        annotation=report(
+            "results/annotate/annotation.tsv",
+            caption="report/annotation.rst",
+            category="Clusters",
+            labels={"result": "Labels"},
+        ),
         scores="results/annotate/scores.tsv",
         cell_labels="results/annotate/cell_labels.tsv.gz",
     log:
@@ -70,8 +75,18 @@ rule find_markers:
         clusters="results/clusters/clusters.h5ad",
         annotation="results/annotate/annotation.tsv",
     output:
-        markers="results/annotate/markers.tsv",
-        cell_type_markers="results/annotate/cell_type_markers.tsv",
+        markers=report(
+            "results/annotate/markers.tsv",
+            caption="report/markers.rst",
+            category="Clusters",
+            labels={"result": "Markers of clusters"},
+        ),
+        cell_type_markers=report(
+            "results/annotate/cell_type_markers.tsv",
+            caption="report/markers.rst",
+            category="Clusters",
+            labels={"result": "Markers of cell types"},
+        ),
     log:
         "logs/find_markers.log",
     benchmark:

@@ -120,8 +120,18 @@ rule filter_cells:
     output:
         cells="results/cells/{sample}/cells.h5ad",
         cell_metrics="results/cells/{sample}/cell_metrics.tsv",
-        thresholds="results/cells/{sample}/thresholds.tsv",
-        ledger="results/cells/{sample}/ledger.tsv",
+        thresholds=report(
+            "results/cells/{sample}/thresholds.tsv",
+            caption="report/thresholds.rst",
+            category="Cells",
+            labels={"sample": "{sample}", "result": "Thresholds"},
+        ),
+        ledger=report(
+            "results/cells/{sample}/ledger.tsv",
+            caption="report/ledger.rst",
+            category="Cells",
+            labels={"sample": "{sample}", "result": "Ledger"},
+        ),
         verdict="results/cells/{sample}/verdict.json",
     log:
         "logs/filter_cells/{sample}.log",
@@ -147,7 +157,12 @@ rule check_swaps:
         called=collect("results/cells/{sample}/called.h5ad", sample=SAMPLES),
         reads_table=["results/reads/reads.tsv"] if READ_SAMPLES else [],
     output:
-        swaps="results/cells/swaps.tsv",
+        swaps=report(
+            "results/cells/swaps.tsv",
+            caption="report/swaps.rst",
+            category="Cells",
+            labels={"sample": "all", "result": "Swapped samples"},
+        ),
         evidence="results/cells/swaps.json",
     log:
         "logs/check_swaps.log",

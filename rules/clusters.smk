@@ -81,7 +81,12 @@ rule integrate_batches:
         pca="results/clusters/pca.h5ad",
     output:
         integrated="results/clusters/integrated.h5ad",
-        integration="results/clusters/integration.tsv",
+        integration=report(
+            "results/clusters/integration.tsv",
+            caption="report/integration.rst",
+            category="Clusters",
+            labels={"result": "Integration"},
+        ),
     log:
         "logs/integrate_batches.log",
     benchmark:
@@ -106,7 +111,12 @@ rule find_clusters:
         integrated="results/clusters/integrated.h5ad",
     output:
         clustering="results/clusters/clustering.h5ad",
-        resolutions="results/clusters/resolutions.tsv",
+        resolutions=report(
+            "results/clusters/resolutions.tsv",
+            caption="report/resolutions.rst",
+            category="Clusters",
+            labels={"result": "Resolutions"},
+        ),
         stability="results/clusters/cluster_stability.tsv",
         tree="results/clusters/cluster_tree.tsv",
     log:
@@ -158,7 +168,12 @@ rule flag_doublets:
     input:
         clusters="results/clusters/clusters.h5ad",
     output:
-        table="results/clusters/cluster_doublets.tsv",
+        table=report(
+            "results/clusters/cluster_doublets.tsv",
+            caption="report/cluster_doublets.rst",
+            category="Clusters",
+            labels={"result": "Doublets among clusters"},
+        ),
     log:
         "logs/flag_doublets.log",
     benchmark:

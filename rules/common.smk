@@ -10,8 +10,12 @@ import yaml
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from _shared import predictions
+from _shared.cellxgene import check_terms, own_terms
 from _shared.given_files import check_given, check_optional
 from _shared.logs import UserError
+from _shared.previous_run import find_previous
+from _shared.result_files import files_of_run, rules_of
+from _shared.rule_causes import RULES
 from _shared.settings import canonical, check_config, check_together, is_blank
 from _shared.sheets import FILE_COLUMNS, check_design, find_lists, load_sheets
 from _shared.tools import check_writable, prefer_own_tools
@@ -43,6 +47,7 @@ def design_columns(row):
     hidden = {"sample", "counts", "chemistry", "expected_cells", "n_cells_loaded"}
     hidden |= {"_line"}
     hidden |= set(config["filter_cells"])
+    hidden |= set(own_terms(config["design"]["columns"]))
     return {name: value for name, value in row.items() if name not in hidden}
 
 
@@ -68,6 +73,12 @@ try:
         lists=LISTS,
         filter_section=CONFIG_SCHEMA["properties"]["filter_cells"],
     )
+    # by sample, what the sheet says for a file that CELLxGENE takes; {}: nothing
+    TERMS = check_terms(
+        SHEETS.samples,
+        sheet=config["samples"],
+        design_columns=config["design"]["columns"],
+    )
     check_optional(config, has_reads=bool(SHEETS.reads))
     MARKERS = check_given(config, shipped=Path(workflow.basedir) / "config" / "markers")
     WEAK_POINTS = check_design(
@@ -75,6 +86,8 @@ try:
         design_sheet(),
         min_samples=config["test_expression"]["min_samples"],
     )
+    # where the results of an earlier run are, if they are to be compared with
+    PREVIOUS = find_previous(config["previous"])
 except UserError as error:
     sys.exit(f"reads2cells: {error}")
 
@@ -108,6 +121,12 @@ def shared_digest(*modules):
     folder = Path(workflow.basedir) / "scripts" / "_shared"
     texts = [(folder / name).read_bytes() for name in sorted(modules)]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:12]
+
+
+def rule_graph():
+    """Return stage, rule and the rules it takes files of, a row each, for the report."""
+    text = (Path(workflow.basedir) / "rules" / "graph.tsv").read_text()
+    return [line.split("\t") for line in text.splitlines()[1:]]
 
 
 def read_rows(sample):
@@ -230,13 +249,14 @@ def files_of_user(wildcards):
         ],
         "counts": [SHEETS.samples[sample]["counts"] for sample in COUNT_SAMPLES],
         "markers": MARKERS,
-        "reference": given_file("annotate_clusters", "reference"),
+        "annotated_reference": given_file("annotate_clusters", "reference"),
         "aliases": given_file("annotate_clusters", "aliases"),
         "celltypist": given_file("run_celltypist", "model"),
         "gene_sets": list(config["test_gene_sets"]["gene_sets"].values()),
         "networks": list(config["infer_activities"]["networks"].values()),
         "bulk": given_file("compare_bulk", "table"),
         "gene_positions": given_file("find_clones", "gene_positions"),
+        "cellxgene_genes": given_file("export_cellxgene", "genes") if TERMS else [],
         "cell_cycle": [
             path
             for path in [config["normalize_counts"]["cell_cycle"]]
@@ -269,6 +289,26 @@ def optional_results():
     return [f"results/annotate/{name}" for name, is_on in wanted.items() if is_on]
 
 
+def exports():
+    """Return what other programs read: tables, matrices, and a file for CELLxGENE."""
+    wanted = ["results/report/tables/cells.parquet"]
+    if config["export_matrices"]["enabled"]:
+        wanted += [f"results/report/matrices/{sample}.h5" for sample in SAMPLES]
+    return [*wanted, *(["results/report/cellxgene.h5ad"] if TERMS else [])]
+
+
+def cellxgene_settings(wildcards):
+    """Return the settings of `export_cellxgene`, its title that of the report if none."""
+    settings = config["export_cellxgene"]
+    return {**settings, "title": settings["title"] or config["write_report"]["title"]}
+
+
+def optional_table(name, of):
+    """Return a table of an optional analysis, if the config switches that on."""
+    is_on = f"results/annotate/{of}" in optional_results()
+    return [f"results/annotate/{name}"] if is_on else []
+
+
 def gene_positions():
     """Return where genes are on the chromosomes: a table of the user, or the GTF."""
     return config["find_clones"]["gene_positions"] or "results/reference/genes.gtf"
@@ -286,8 +326,97 @@ def quality_reports():
 
 
 def config_as_used():
-    """Return the whole configuration as a plain mapping."""
-    return canonical(dict(config))
+    """Return the configuration as a plain mapping, but for what changes no result."""
+    return canonical({key: config[key] for key in config if key != "previous"})
+
+
+def accessions():
+    """Return the runs of an archive that samples are fetched from."""
+    rows = [row for rows in SHEETS.reads.values() for row in rows]
+    return list(dict.fromkeys(row["accession"] for row in rows if row.get("accession")))
+
+
+def made_lists():
+    """Return the barcode lists that this run prepares."""
+    folder = "results/reads/whitelists/"
+    names = [name for name in LISTS if prepared_list(name, "txt").startswith(folder)]
+    return names if READ_SAMPLES else []
+
+
+def files_here():
+    """Return the kinds of files that this run makes, each with its paths."""
+    folder = "results/reads/whitelists/fetched/"
+    return files_of_run(
+        samples=SAMPLES,
+        read_samples=READ_SAMPLES,
+        switched={
+            "fetched_whitelist": [
+                name for name in made_lists() if LISTS[name].startswith(folder)
+            ],
+            "prepared_whitelist": made_lists(),
+            "accession": accessions(),
+            "bam": config["count_reads"]["bam"] == "bam",
+            "cram": config["count_reads"]["bam"] == "cram",
+            # asked for by name alone
+            "parity": False,
+            "cellbender": config["correct_ambient"]["method"] == "cellbender",
+            "celltypist": bool(predicted_labels()),
+            "order_cells": bool(
+                config["order_cells"]["root"] or config["order_cells"]["root_gene"]
+            ),
+            "find_clones": bool(config["find_clones"]["reference_types"]),
+            "infer_velocity": bool(config["infer_velocity"]["mode"]),
+            "matrices": config["export_matrices"]["enabled"],
+            "cellxgene": bool(TERMS),
+            "previous": PREVIOUS is not None,
+        },
+    )
+
+
+def patterns_here():
+    """Return by the pattern of every file of this run the rules that write it."""
+    by_rule = rules_of(files_here(), read_samples=READ_SAMPLES)
+    return {
+        file.path: [name for name in file.rules if {*by_rule.get(name, [])} & {*paths}]
+        for file, paths in files_here()
+    }
+
+
+def paths_to_compare():
+    """Return by rule the results that `find_changes` compares; not what tells of a run."""
+    by_rule = rules_of(files_here(), read_samples=READ_SAMPLES)
+    return {rule: paths for rule, paths in by_rule.items() if rule in RULES}
+
+
+def results_to_compare():
+    """Return the results that `find_changes` compares."""
+    paths = [path for paths in paths_to_compare().values() for path in paths]
+    return [f"results/{path}".rstrip("/") for path in paths]
+
+
+def previous_manifest():
+    """Return the manifest of the earlier run, if one is to be compared with."""
+    return [str(PREVIOUS / "report" / "manifest.json")] if PREVIOUS else []
+
+
+def comparison_page():
+    """Return the comparison with an earlier run, if one is named."""
+    return ["results/report/comparison/comparison.html"] if PREVIOUS else []
+
+
+def comparison_facts():
+    """Return the comparison for the report, if an earlier run is named."""
+    return ["results/report/comparison/comparison.json"] if PREVIOUS else []
+
+
+def comparison_text(wildcards):
+    """Return what `snakemake compare_runs` shows; end where no earlier run is named."""
+    if PREVIOUS is None:
+        sys.exit(
+            "reads2cells: compare_runs: no earlier run to compare with; add "
+            "--config previous=FOLDER, the folder of a finished run."
+        )
+    return "results/report/comparison/comparison.txt"
 
 
 def kept_alignments():

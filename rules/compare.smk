@@ -4,7 +4,12 @@
 rule check_design:
     """Judge from the sample sheet what the design can carry, and what is weak."""
     output:
-        design="results/compare/design.tsv",
+        design=report(
+            "results/compare/design.tsv",
+            caption="report/design.rst",
+            category="Differences",
+            labels={"result": "Design"},
+        ),
     log:
         "logs/check_design.log",
     benchmark:
@@ -54,8 +59,18 @@ rule test_expression:
     input:
         pseudobulk="results/compare/pseudobulk.h5ad",
     output:
-        expression="results/compare/expression.tsv",
-        untested="results/compare/expression_untested.tsv",
+        expression=report(
+            "results/compare/expression.tsv",
+            caption="report/expression.rst",
+            category="Differences",
+            labels={"result": "Differential expression"},
+        ),
+        untested=report(
+            "results/compare/expression_untested.tsv",
+            caption="report/untested.rst",
+            category="Differences",
+            labels={"result": "Differential expression, not tested"},
+        ),
     log:
         "logs/test_expression.log",
     benchmark:
@@ -87,9 +102,19 @@ rule test_composition:
         clusters="results/clusters/clusters.h5ad",
         annotation="results/annotate/annotation.tsv",
     output:
-        composition="results/compare/composition.tsv",
+        composition=report(
+            "results/compare/composition.tsv",
+            caption="report/composition.rst",
+            category="Differences",
+            labels={"result": "Composition"},
+        ),
         shares="results/compare/composition_shares.tsv",
-        untested="results/compare/composition_untested.tsv",
+        untested=report(
+            "results/compare/composition_untested.tsv",
+            caption="report/untested.rst",
+            category="Differences",
+            labels={"result": "Composition, not tested"},
+        ),
     log:
         "logs/test_composition.log",
     benchmark:
@@ -118,7 +143,12 @@ rule test_gene_sets:
         untested="results/compare/expression_untested.tsv",
         files=list(config["test_gene_sets"]["gene_sets"].values()),
     output:
-        gene_sets="results/compare/gene_sets.tsv",
+        gene_sets=report(
+            "results/compare/gene_sets.tsv",
+            caption="report/gene_sets.rst",
+            category="Differences",
+            labels={"result": "Gene sets"},
+        ),
         untested="results/compare/gene_sets_untested.tsv",
         marker_sets="results/annotate/marker_sets.tsv",
         provenance="results/compare/gene_sets.json",
@@ -155,7 +185,12 @@ rule infer_activities:
         untested="results/compare/expression_untested.tsv",
         files=list(config["infer_activities"]["networks"].values()),
     output:
-        activities="results/compare/activities.tsv",
+        activities=report(
+            "results/compare/activities.tsv",
+            caption="report/activities.rst",
+            category="Differences",
+            labels={"result": "Activities"},
+        ),
         sample_activities="results/compare/sample_activities.tsv",
         untested="results/compare/activities_untested.tsv",
         provenance="results/compare/activities.json",
@@ -191,7 +226,12 @@ rule infer_networks:
         pseudobulk="results/compare/pseudobulk.h5ad",
         networks=list(config["infer_activities"]["networks"].values()),
     output:
-        modules="results/compare/modules.tsv",
+        modules=report(
+            "results/compare/modules.tsv",
+            caption="report/modules.rst",
+            category="Differences",
+            labels={"result": "Modules of genes"},
+        ),
         activity="results/compare/module_activity.tsv",
         tests="results/compare/module_tests.tsv",
         edges="results/compare/network_edges.tsv",
@@ -233,7 +273,12 @@ rule compare_bulk:
         pseudobulk="results/compare/pseudobulk.h5ad",
         table=given_file("compare_bulk", "table"),
     output:
-        samples="results/compare/bulk_samples.tsv",
+        samples=report(
+            "results/compare/bulk_samples.tsv",
+            caption="report/bulk.rst",
+            category="Differences",
+            labels={"result": "Fit to bulk samples"},
+        ),
         genes="results/compare/bulk_genes.tsv",
     log:
         "logs/compare_bulk.log",

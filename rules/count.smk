@@ -55,10 +55,20 @@ rule call_cells:
         chemistry="results/reads/{sample}/chemistry.json",
     output:
         called="results/count/{sample}/called_barcodes.tsv",
-        callers="results/count/{sample}/callers.tsv",
+        callers=report(
+            "results/count/{sample}/callers.tsv",
+            caption="report/callers.rst",
+            category="Cells",
+            labels={"sample": "{sample}", "result": "Cell callers"},
+        ),
         ranks="results/count/{sample}/barcode_ranks.tsv",
         species="results/count/{sample}/species.tsv",
-        saturation="results/count/{sample}/saturation.tsv",
+        saturation=report(
+            "results/count/{sample}/saturation.tsv",
+            caption="report/saturation.rst",
+            category="Reads",
+            labels={"sample": "{sample}", "result": "Saturation"},
+        ),
         calling="results/count/{sample}/calling.json",
         metrics="results/count/{sample}/metrics.json",
     log:
@@ -97,7 +107,12 @@ rule call_given:
         counts=given_counts,
     output:
         called="results/count/{sample}/called_barcodes.tsv",
-        callers="results/count/{sample}/callers.tsv",
+        callers=report(
+            "results/count/{sample}/callers.tsv",
+            caption="report/callers.rst",
+            category="Cells",
+            labels={"sample": "{sample}", "result": "Cell callers"},
+        ),
         ranks="results/count/{sample}/barcode_ranks.tsv",
         calling="results/count/{sample}/calling.json",
     log:

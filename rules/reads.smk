@@ -186,7 +186,12 @@ rule summarize_reads:
         integrity=collect("results/reads/{sample}/integrity.json", sample=READ_SAMPLES),
         chemistry=collect("results/reads/{sample}/chemistry.json", sample=READ_SAMPLES),
     output:
-        table="results/reads/reads.tsv",
+        table=report(
+            "results/reads/reads.tsv",
+            caption="report/reads.rst",
+            category="Reads",
+            labels={"sample": "all", "result": "What the reads are"},
+        ),
         text="results/reads/reads.txt",
     log:
         "logs/summarize_reads.log",
@@ -215,8 +220,9 @@ rule summarize_quality:
     output:
         page=report(
             "results/reads/multiqc.html",
+            caption="report/multiqc.rst",
             category="Reads",
-            labels={"page": "Read quality and library metrics"},
+            labels={"sample": "all", "result": "Read quality and library metrics"},
         ),
     log:
         "logs/summarize_quality.log",

@@ -12,6 +12,7 @@ import pandas as pd
 from _shared.design import judge, read_design, sample_table, unit_table, why_nothing
 from _shared.logs import log_to
 from _shared.palette import colors_of
+from _shared.plain_text import write_plain
 from _shared.provenance import config_digest, versions
 from _shared.streams import Matrix, copy_layer, copy_matrix, new_h5ad, read_tables
 
@@ -179,9 +180,9 @@ def main(
             for name, layer in file["layers"].items():
                 copy_layer(layer, out["layers"], name, dtype=np.int32)
             for name in ("obs", "var"):
-                ad.io.write_elem(out, name, getattr(tables, name))
+                write_plain(out, name, getattr(tables, name))
             for name in ("obsm", "uns"):
-                ad.io.write_elem(out, name, dict(getattr(tables, name)))
+                write_plain(out, name, dict(getattr(tables, name)))
     logger.info(
         "%d cells, %d genes, %d clusters, %d labels",
         *tables.shape,

@@ -21,33 +21,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger("write_manifest")
 
 
-def reference_files(reference: Path | None) -> dict | None:
-    """Return path, SHA-256 and size of genome and annotation, None without them."""
-    if reference is None:
-        return None
-    facts = json.loads(reference.read_text())
-    fields = ("path", "sha256", "bytes")
-    return {key: {f: facts[key][f] for f in fields} for key in ("fasta", "gtf")}
-
-
 def main(
     *,
-    inputs: dict[str, list[Path]],
+    recorded: Path,
     sheets: list[Path],
-    reference: Path | None,
     star_version: Path | None,
     outputs: list[Path],
     manifest: Path,
     config: dict,
     seed: int,
 ) -> None:
-    """Read every input and output once, write the manifest.
+    """Read every output once, write the manifest.
 
     Parameters
     ----------
-    inputs
-        Files or folders by kind (`fastq`, `counts`, `markers`, `whitelists`).
+    recorded
+        What went in with its checksums, as `record_inputs` writes it.
     """
+    given = json.loads(recorded.read_text(encoding="utf-8"))
     star = star_version.read_text().strip() if star_version else None
     content = {
         # the only field that differs between two runs of the same
@@ -60,11 +51,8 @@ def main(
         "object_config_digest": config_digest(object_config(config)),
         "config": config,
         "sheets": {str(path): path.read_text(encoding="utf-8-sig") for path in sheets},
-        "inputs": {
-            **{kind: records(paths) for kind, paths in inputs.items()},
-            "sheets": records(sheets),
-        },
-        "reference": reference_files(reference),
+        "inputs": given["inputs"],
+        "reference": given["reference"],
         "outputs": records(outputs),
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -75,14 +63,8 @@ def main(
 if "snakemake" in globals():
     log_to(snakemake.log[0])
     main(
-        inputs={
-            kind: [Path(path) for path in snakemake.input.get(kind)]
-            for kind in ("fastq", "counts", "markers", "whitelists")
-        },
+        recorded=Path(snakemake.input.recorded),
         sheets=[Path(path) for path in snakemake.input.sheets],
-        reference=Path(snakemake.input.reference[0])
-        if snakemake.input.reference
-        else None,
         star_version=Path(snakemake.input.star_version[0])
         if snakemake.input.star_version
         else None,

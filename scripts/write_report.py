@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,55 +11,32 @@ from typing import TYPE_CHECKING
 import anndata as ad
 import h5py
 import jinja2
-import pandas as pd
+from markupsafe import Markup
 
+from _shared import palette
+from _shared import report_charts as charts
+from _shared import report_making as making
 from _shared import report_sections as sections
-from _shared.figures import QC_PANELS
+from _shared.comparison_page import with_drawings
 from _shared.logs import log_to
+from _shared.pack import packed
 from _shared.provenance import config_digest
+from _shared.report_cells import cells_packs
 from _shared.report_differences import differences_section
-from _shared.report_tables import read_evidence, read_metrics, read_table, shown
+from _shared.report_files import TABLES, by_sample, load_sample, load_table
+from _shared.report_sources import Sources
+from _shared.report_tables import read_table, shown
 from _shared.streams import Matrix, read_tables
+from _shared.svg import Drawn
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 logger = logging.getLogger("write_report")
 
-TABLES = (
-    "markers",
-    "annotation",
-    "integration",
-    "swaps",
-    "resolutions",
-    "cluster_stability",
-    "cluster_tree",
-    "cluster_doublets",
-    "cell_type_markers",
-    "marker_sets",
-    "judged",
-    "expression",
-    "expression_untested",
-    "composition",
-    "composition_shares",
-    "composition_untested",
-    "gene_sets",
-    "gene_sets_untested",
-    "activities",
-    "activities_untested",
-    "modules",
-    "module_tests",
-    "network_edges",
-    "networks_untested",
-    "bulk_samples",
-)
-# tables whose columns are numbers unless they are names
-EVIDENCE = {"integration", "swaps", "resolutions", "cluster_stability", "cluster_tree"}
-EVIDENCE |= {"cluster_doublets"}
-# per sample; the second lot only for samples that enter as reads
-SAMPLE_FILES = ("verdict", "doublets", "cell_metrics", "thresholds", "ledger")
-SAMPLE_FILES += ("ambient", "calling", "callers", "ranks")
-READ_FILES = ("metrics", "inspection", "saturation")
+# the page's own scripts, in the order in which they build on each other
+SCRIPTS = ("vendor.js", "core.js", "tables.js", "chart_kinds.js", "charts.js")
+SCRIPTS += ("values.js", "points.js", "cells.js")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,31 +46,47 @@ class ReportSettings:
     title: str
 
 
-def load_sample(name: str, files: dict[str, Path]) -> dict:
-    """Return what is known of one sample; None for what only reads could tell."""
-    facts: dict = dict.fromkeys(SAMPLE_FILES + READ_FILES)
-    for kind, path in files.items():
-        if kind == "cell_metrics":
-            facts[kind] = read_metrics(path, QC_PANELS)
-        elif path.suffix == ".tsv":
-            facts[kind] = read_table(path)
-        else:
-            facts[kind] = json.loads(path.read_text())
-    facts["cell_metrics"]["sample"] = name
-    facts["verdict"].setdefault("warnings", [])
-    return {
-        "sample": name,
-        "n_called": len(facts["cell_metrics"]),
-        "n_kept": int(facts["cell_metrics"]["kept"].sum()),
-        **facts,
+def slug(text: str) -> str:
+    """Return a text as the name of a file."""
+    return re.sub(r"\W+", "-", text.lower()).strip("-") or "figure"
+
+
+def inlined(text: str) -> Markup:
+    """Return a script as it may stand in a page: nothing in it ends it early.
+
+    Both sequences only occur in strings, regular expressions and comments, where a
+    backslash changes nothing.
+    """
+    text = re.sub(r"</(?=script)", r"<\\/", text, flags=re.IGNORECASE)
+    return Markup(text.replace("<!--", r"<\!--"))
+
+
+def page_file(name: str) -> str:
+    """Return a file of the page's own style and scripts."""
+    return (Path(sections.__file__).parent / "page" / name).read_text(encoding="utf-8")
+
+
+def drawn_in(value: object) -> Iterator[Drawn]:
+    """Yield every static figure in what the page shows."""
+    if isinstance(value, Drawn):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from drawn_in(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from drawn_in(part)
+
+
+def packs_of(
+    figures: list[Drawn], drawn: list[charts.Chart], cells: dict[str, str]
+) -> dict[str, Markup]:
+    """Return the packed tables of the page, by name: nothing in base64 is markup."""
+    numbers = {
+        figure.name: figure.numbers for figure in figures if figure.numbers is not None
     }
-
-
-def load_table(name: str, path: Path | None) -> pd.DataFrame:
-    """Return a table of the run; one that no rule wrote is empty."""
-    if path is None:
-        return pd.DataFrame()
-    return read_evidence(path) if name in EVIDENCE else read_table(path)
+    packs = {"figures": packed(numbers), "charts": charts.packed_charts(drawn), **cells}
+    return {name: Markup(text) for name, text in packs.items()}
 
 
 def render(context: dict) -> str:
@@ -104,7 +99,9 @@ def render(context: dict) -> str:
         lstrip_blocks=True,
     )
     environment.filters["shown"] = shown
+    environment.filters["slug"] = slug
     environment.filters["tojson_plain"] = json.dumps
+    environment.tests["in_group"] = lambda name, group: name.startswith(f"{group}-")
     return environment.get_template("report.html.j2").render(context).lstrip()
 
 
@@ -122,6 +119,11 @@ def main(
     page: Path,
     config: dict,
     settings: ReportSettings,
+    graph: list[list[str]] | None = None,
+    benchmarks: Path = Path("benchmarks"),
+    given: list[Path] | None = None,
+    comparison: Path | None = None,
+    threads: int = 1,
 ) -> None:
     """Read all results, write the page.
 
@@ -139,6 +141,14 @@ def main(
         What was found out about genome, annotation and index.
     swaps_evidence
         What `check_swaps` measured of each sample.
+    graph
+        Rules of the workflow: stage, rule, the rules that it takes files of.
+    benchmarks
+        Folder with what each job took; it need not be there.
+    given
+        Objects that tell of files of the user and their checksums.
+    comparison
+        What changed since another run.
     """
     adata = read_tables(cells)
     samples = {name: load_sample(name, files) for name, files in sample_files.items()}
@@ -146,10 +156,20 @@ def main(
     columns = [name for name in next(iter(design.values())) if name in adata.obs]
     types = adata.obs["cell_type"].cat.categories
     colors = dict(zip(types, adata.uns["cell_type_colors"], strict=True))
+    bulk = ad.read_h5ad(pseudobulk)
+    known = [json.loads(path.read_text()) for path in [*reference, *(given or [])]]
+    drawn = charts.reads_charts(samples)
     with h5py.File(cells) as file:
-        cells_part = sections.cells_section(
-            adata, Matrix(file["X"]), design=columns, tables=loaded, config=config
-        )
+        drawn += charts.cells_charts(loaded, adata, Matrix(file["X"]))
+    drawn += charts.differences_charts(
+        loaded, bulk, design, colors=colors, config=config
+    )
+    explorer = cells_packs(cells, tables=loaded, threads=threads)
+    rules = making.read_graph(graph or [])
+    before = rules.before(making.PAGE)
+    measured = making.read_benchmarks(benchmarks, before)
+    absent = before - set(measured["rule"]) if len(measured) else set()
+    rules = rules.only({r for own in rules.stages.values() for r in own} - absent)
     context = {
         "title": settings.title,
         "config": config,
@@ -166,29 +186,43 @@ def main(
             if swaps_evidence
             else None,
         ),
-        "cells": cells_part,
-        "differences": differences_section(
-            loaded, ad.read_h5ad(pseudobulk), design, colors=colors, config=config
+        "cells": sections.cells_section(adata, tables=loaded, config=config),
+        "explorer": explorer.facts,
+        "differences": differences_section(loaded, config=config),
+        "charts": {chart.id: chart for chart in drawn},
+        "making": making.making_section(
+            config=config,
+            versions=adata.uns["reads2cells"]["versions"],
+            benchmarks=measured,
+            known=known,
+            sheets=sheets,
+            notices=page_file("vendor.txt"),
+            is_part=bool(absent),
         ),
+        "graph": making.graph_figure(
+            rules, dict(zip(measured["rule"], measured["seconds"], strict=True))
+        ),
+        "comparison": with_drawings(json.loads(comparison.read_text()))
+        if comparison
+        else None,
         "provenance": adata.uns["reads2cells"],
         "config_digest": config_digest(config),
         "sheets": {str(path): path.read_text(encoding="utf-8-sig") for path in sheets},
+        "sources": Sources(),
+        "style": Markup(page_file("style.css")),
+        "scripts": [inlined(page_file(name)) for name in SCRIPTS],
+        "palette": {
+            "categories": palette.CATEGORIES,
+            "unknown": palette.UNKNOWN,
+            "up": palette.UP,
+            "down": palette.DOWN,
+            "neutral": palette.NEUTRAL,
+        },
     }
+    context["packs"] = packs_of(list(drawn_in(context)), drawn, explorer.packs)
     text = render(context)
     page.write_text(text, encoding="utf-8")
     logger.info("%d samples, %.1f MB", len(samples), len(text) / 1e6)
-
-
-def by_sample(inputs, samples: list[str], read_samples: list[str]) -> dict:
-    """Return the input files of each sample by kind."""
-    files: dict[str, dict[str, Path]] = {sample: {} for sample in samples}
-    for kind in SAMPLE_FILES + READ_FILES:
-        paths = inputs.get(kind) or []
-        # what not all samples have, those with reads have
-        names = samples if len(paths) == len(samples) else read_samples
-        for sample, path in zip(names, paths, strict=bool(paths)):
-            files[sample][kind] = Path(path)
-    return files
 
 
 if "snakemake" in globals():
@@ -218,4 +252,10 @@ if "snakemake" in globals():
         page=Path(snakemake.output.page),
         config=snakemake.params.config,
         settings=ReportSettings(**snakemake.params.settings),
+        graph=snakemake.params.rule_graph,
+        given=[Path(path) for path in snakemake.input.given],
+        comparison=Path(snakemake.input.comparison[0])
+        if snakemake.input.comparison
+        else None,
+        threads=snakemake.threads,
     )

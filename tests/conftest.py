@@ -2,6 +2,9 @@
 
 import pytest
 
+# so that a failed check of these tells its values
+pytest.register_assert_rewrite("page_acts", "page_looks", "page_numbers")
+
 
 @pytest.fixture
 def project(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from _shared.figures import clipped
+from _shared.figures import clipped, sized
 from _shared.svg import INK, SURFACE, styled
 
 # log2 ratios at which color ends: one copy lost of two
@@ -41,7 +41,7 @@ def copy_number_heatmap(profiles: pd.DataFrame) -> Figure:
         axes.axvline(edge, color=SURFACE, lw=1.5)
     bounds = np.concatenate([[-0.5], edges, [len(names) - 0.5]])
     labels = [name.removeprefix("chr") for name in dict.fromkeys(names)]
-    axes.set_xticks((bounds[:-1] + bounds[1:]) / 2, labels, fontsize=7)
+    axes.set_xticks((bounds[:-1] + bounds[1:]) / 2, labels, fontsize=sized(7))
     axes.set_yticks(range(len(clones)), [f"clone {clipped(name)}" for name in clones])
     axes.set_xlabel("chromosome")
     bar = figure.colorbar(image, ax=axes, label="log2 ratio", aspect=10, shrink=0.9)

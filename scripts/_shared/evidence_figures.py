@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from _shared.figures import CELL, LIMIT, NO_CELL, clipped
+from _shared.figures import CELL, LIMIT, NO_CELL, clipped, sized
 from _shared.palette import DOWN, UP
 from _shared.svg import GRID, INK, MUTED, SURFACE, styled
 
@@ -72,7 +72,9 @@ def tiles(
     if columns <= MOST_WRITTEN:
         for y, x in np.argwhere(np.isfinite(numbers)):
             text = f"{numbers[y, x]:.{digits}f}"
-            axes.text(x, y, text, ha="center", va="center", fontsize=8, color=INK)
+            axes.text(
+                x, y, text, ha="center", va="center", fontsize=sized(8), color=INK
+            )
     for y, x in zip(*np.nonzero(_is_marked(values, marked)), strict=True):
         frame = ([x - 0.46, x + 0.46, x + 0.46, x - 0.46, x - 0.46],)
         frame += ([y - 0.44, y - 0.44, y + 0.44, y + 0.44, y - 0.44],)
@@ -103,7 +105,9 @@ def interval_points(table: pd.DataFrame, *, xlabel: str) -> Figure:
     top = np.nanmax(tops) if np.isfinite(tops).any() else 1.0
     for y, row in enumerate(table.itertuples()):
         if not np.isfinite(row.value):
-            axes.text(0, y, " not estimated", va="center", fontsize=8.5, color=MUTED)
+            axes.text(
+                0, y, " not estimated", va="center", fontsize=sized(8.5), color=MUTED
+            )
             continue
         if np.isfinite(row.low) and np.isfinite(row.high):
             axes.plot([row.low, row.high], [y, y], color=CELL, lw=2.2, alpha=0.7)
@@ -169,7 +173,7 @@ def sex_points(table: pd.DataFrame) -> Figure:
             (x[i], y[i]),
             xytext=(7, 5),
             textcoords="offset points",
-            fontsize=8,
+            fontsize=sized(8),
             color=INK,
         )
     axes.set(xlabel="cells with XIST (%)", ylabel="cells with genes of Y (%)")
@@ -218,6 +222,43 @@ def resolution_curves(table: pd.DataFrame, *, panels: dict[str, str]) -> Figure:
             axes.set_ylim(top=105 if column.endswith("percent") else 1.05)
         axes.grid(color=GRID, lw=0.5)
     return figure
+
+
+def tree_tables(
+    tree: pd.DataFrame, resolutions: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str], int | None]:
+    """Return nodes, edges, labels and the chosen level of a table of clusters.
+
+    Parameters
+    ----------
+    tree
+        A cluster at a resolution per row, with its link to one of the coarser level:
+        `resolution`, `cluster`, `n_cells`, `parent`, `share`.
+    resolutions
+        `resolution` and `chosen`.
+    """
+    levels = sorted(tree["resolution"].unique())
+    at = {resolution: n for n, resolution in enumerate(levels)}
+    above = {resolution: levels[n - 1] for resolution, n in at.items() if n}
+    keys = tree[["resolution", "cluster"]].itertuples(index=False)
+    tree = tree.assign(name=[f"{r:g}|{c}" for r, c in keys])
+    once = tree.drop_duplicates("name").set_index("name")
+    nodes = pd.DataFrame(
+        {
+            "level": once["resolution"].map(at),
+            "cluster": once["cluster"],
+            "size": once["n_cells"].astype(float),
+        }
+    )
+    linked = tree[tree["parent"] != ""]
+    parents = linked["resolution"].map(above).map("{:g}|".format) + linked["parent"]
+    edges = pd.DataFrame(
+        {"parent": parents, "child": linked["name"], "share": linked["share"]}
+    )
+    edges = edges[edges["parent"].isin(nodes.index)]
+    chosen = resolutions.loc[resolutions["chosen"], "resolution"]
+    level = at.get(chosen.iloc[0]) if len(chosen) else None
+    return nodes, edges, [f"{resolution:g}" for resolution in levels], level
 
 
 def tree_places(nodes: pd.DataFrame, edges: pd.DataFrame) -> pd.Series:
@@ -337,7 +378,7 @@ def cluster_tree(
                 xytext=(0.5 * size[place.index.get_loc(name)] ** 0.5 + 2, 4),
                 textcoords="offset points",
                 va="center",
-                fontsize=7.5,
+                fontsize=sized(7.5),
                 color=INK,
                 zorder=3,
             )
@@ -358,7 +399,7 @@ def score_bars(table: pd.DataFrame, *, xlabel: str, limit: float | None) -> Figu
     colors = np.where(low, NO_CELL, CELL)
     drawn = axes.barh(range(len(values)), np.nan_to_num(values), color=colors)
     texts = [f"{value:.2f}" if np.isfinite(value) else "-" for value in values]
-    axes.bar_label(drawn, texts, padding=3, fontsize=8.5)
+    axes.bar_label(drawn, texts, padding=3, fontsize=sized(8.5))
     if limit is not None:
         axes.axvline(limit, color=LIMIT, lw=1.2, ls="--")
     axes.set(xlim=(0, 1.12), xlabel=xlabel)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -9,10 +10,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from _shared.palette import DOWN, NEUTRAL, UP, colors_of
-from _shared.svg import GRID, INK, MOST_VECTOR_POINTS, MUTED, SURFACE, styled
+from _shared.svg import GRID, INK, MOST_VECTOR_POINTS, MUTED, STYLE, SURFACE, styled
 
 CELL, NO_CELL, LIMIT = "#3f90da", "#a0a4ab", "#bd1f01"
 MOST_LEGEND_ROWS = 24
+SHORT_NAME = 14
 # more points add nothing to a map
 MOST_DRAWN = 200_000
 QC_PANELS = {
@@ -40,7 +42,13 @@ def clipped(name: object, most: int = 26) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _point_size(n: int) -> float:
+def sized(points: float) -> float:
+    """Return a font size of the page as one of the style in use."""
+    return points * mpl.rcParams["font.size"] / STYLE["font.size"]
+
+
+def point_size(n: int) -> float:
+    """Return the area of a point, in square points, of a map of `n` cells."""
     return float(np.clip(9000 / max(n, 1), 0.6, 22))
 
 
@@ -127,9 +135,11 @@ def qc_ridges(cells: pd.DataFrame, thresholds: pd.DataFrame) -> Figure:
         if metric in cells and pd.to_numeric(cells[metric]).notna().any()
     }
     n_rows = max(-(-len(measured) // PANELS_PER_ROW), 1)
+    # rows of about as many
+    n_columns = max(-(-len(measured) // n_rows), 1)
     height = (0.7 + 0.46 * len(samples)) * n_rows + 0.4
     figure = Figure(figsize=(11.5, height), layout="constrained")
-    panels = figure.subplots(n_rows, PANELS_PER_ROW, sharey=True, squeeze=False).ravel()
+    panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
     for axes in panels[len(measured) :]:
         axes.set_visible(False)
     drawn = zip(panels, measured.items(), strict=False)
@@ -222,8 +232,9 @@ def stacked_bars(
     return figure
 
 
-def _umap_axes(n_legend_rows: int) -> tuple[Figure, object]:
-    height = max(3.5, 0.9 + 0.19 * min(n_legend_rows, MOST_LEGEND_ROWS + 1))
+def _umap_axes(*, n_beside: int = 0, n_below: int = 0) -> tuple[Figure, object]:
+    """Return a map with room for so many rows of a legend beside it and below it."""
+    height = max(3.5, 0.9 + 0.19 * n_beside) if not n_below else 4.6 + 0.2 * n_below
     figure = Figure(figsize=(4.9, height), layout="constrained")
     axes = figure.subplots()
     axes.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
@@ -245,14 +256,19 @@ def umap_by_category(
 ) -> Figure:
     """Draw cells colored by a categorical, with names in it if `name_groups`."""
     names = list(labels.cat.categories)
-    figure, axes = _umap_axes(len(names))
+    n_rows = min(len(names), MOST_LEGEND_ROWS + 1)
+    # beside the map long names would leave it no room
+    is_below = max((len(clipped(name)) for name in names), default=0) > SHORT_NAME
+    figure, axes = (
+        _umap_axes(n_below=-(-n_rows // 2)) if is_below else _umap_axes(n_beside=n_rows)
+    )
     order = _shuffled(len(umap))
     codes = labels.cat.codes.to_numpy()[order]
     lookup = np.array([*colors, NEUTRAL])
     axes.scatter(
         *umap[order].T,
         c=lookup[codes],
-        s=_point_size(len(umap)),
+        s=point_size(len(umap)),
         lw=0,
         rasterized=len(umap) > MOST_VECTOR_POINTS,
     )
@@ -265,7 +281,7 @@ def umap_by_category(
                 name,
                 ha="center",
                 va="center",
-                fontsize=8.5,
+                fontsize=sized(8.5),
                 fontweight="bold",
                 bbox={
                     "boxstyle": "round,pad=0.18",
@@ -281,7 +297,9 @@ def umap_by_category(
     if len(names) > MOST_LEGEND_ROWS:
         more = f"and {len(names) - MOST_LEGEND_ROWS} more"
         handles.append(Line2D([], [], ls="", label=more))
-    figure.legend(handles=handles, loc="outside right upper", handletextpad=0.2)
+    place = {"loc": "outside lower center", "ncols": min(len(handles), 2)}
+    place = place if is_below else {"loc": "outside right upper"}
+    figure.legend(handles=handles, handletextpad=0.2, **place)
     return figure
 
 
@@ -297,7 +315,7 @@ def umap_by_value(
 
     Without `limits` the color range leaves out the utmost percent.
     """
-    figure, axes = _umap_axes(0)
+    figure, axes = _umap_axes()
     order = _shuffled(len(umap))
     low, high = limits or (0, 1)
     if limits is None and len(values):
@@ -308,7 +326,7 @@ def umap_by_value(
         vmin=low,
         vmax=high if high > low else low + 1,
         cmap="viridis",
-        s=_point_size(len(umap)),
+        s=point_size(len(umap)),
         lw=0,
         rasterized=len(umap) > MOST_VECTOR_POINTS,
     )
@@ -406,42 +424,60 @@ def volcano(results: pd.DataFrame, *, fdr: float, n_labels: int = 12) -> Figure:
         mine = np.flatnonzero(found & (np.sign(change) == side))
         mine = mine[np.argsort(-height[mine], kind="stable")][: n_labels // 2]
         places = _apart(height[mine], step=axes.get_ylim()[1] * 0.055)
+        # in one column, so that no line runs through a name
+        column = side * (np.abs(change[mine]).max(initial=0) + widest * 0.05)
         for i, at in zip(mine, places, strict=True):
             axes.annotate(
                 names[i],
                 (change[i], height[i]),
-                xytext=(change[i] + side * widest * 0.05, at),
+                xytext=(column, at),
                 ha="left" if side > 0 else "right",
                 va="center",
-                fontsize=8,
+                fontsize=sized(8),
                 arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.4},
             )
     return figure
 
 
 @styled
-def mean_difference(results: pd.DataFrame, *, n_labels: int = 12) -> Figure:
-    """Draw log2 fold change over mean count, the largest changes named."""
+def mean_difference(
+    results: pd.DataFrame, *, fdr: float | None = None, n_labels: int = 12
+) -> Figure:
+    """Draw log2 fold change over mean count, the largest changes named.
+
+    With `fdr` genes whose `padj` is below it have a color, and they alone a name.
+    """
     figure = Figure(figsize=(4.9, 3.9), layout="constrained")
     axes = figure.subplots()
     drawn = results.dropna(subset=["log2_fold_change", "base_mean"])
     mean = np.log10(drawn["base_mean"].to_numpy() + 1)
     change = drawn["log2_fold_change"].to_numpy()
-    axes.scatter(
-        mean,
-        change,
-        c=NEUTRAL,
-        s=5,
-        lw=0,
-        alpha=0.75,
-        rasterized=len(drawn) > MOST_VECTOR_POINTS,
-    )
+    found = np.zeros(len(drawn), bool)
+    if fdr is not None and "padj" in drawn:
+        found = (drawn["padj"] < fdr).to_numpy()
+    for chosen, color, size in (
+        (~found, NEUTRAL, 5),
+        (found & (change > 0), UP, 12),
+        (found & (change < 0), DOWN, 12),
+    ):
+        axes.scatter(
+            mean[chosen],
+            change[chosen],
+            c=color,
+            s=size,
+            lw=0,
+            alpha=0.75,
+            rasterized=len(drawn) > MOST_VECTOR_POINTS,
+        )
     axes.axhline(0, color=GRID, lw=0.8, zorder=0)
     axes.set(xlabel="log10(mean count + 1)", ylabel="log2 fold change")
     names = drawn["gene_name"].to_numpy()
     order = np.argsort(-change, kind="stable")
-    ends = np.concatenate([order[: n_labels // 2], order[-(n_labels // 2) :]])
-    named = list(dict.fromkeys(i for i in ends if change[i]))
+    if fdr is not None:
+        order = order[found[order]]
+    up, down = order[change[order] > 0], order[change[order] < 0]
+    ends = np.concatenate([up[: n_labels // 2], down[-(n_labels // 2) :]])
+    named = list(dict.fromkeys(ends))
     low, high = axes.get_ylim()
     places = _apart(change[named], step=(high - low) * 0.06, floor=low)
     for i, at in zip(named, places, strict=True):
@@ -450,7 +486,7 @@ def mean_difference(results: pd.DataFrame, *, n_labels: int = 12) -> Figure:
             (mean[i], change[i]),
             xytext=(mean.max(initial=0) * 1.04, at),
             va="center",
-            fontsize=8,
+            fontsize=sized(8),
             arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.4},
         )
     axes.set_xlim(right=max(mean.max(initial=1), 1) * 1.3)
@@ -458,7 +494,7 @@ def mean_difference(results: pd.DataFrame, *, n_labels: int = 12) -> Figure:
 
 
 @styled
-def heatmap(values: pd.DataFrame, *, groups: pd.Series) -> Figure:
+def heatmap(values: pd.DataFrame, *, groups: pd.Series | None = None) -> Figure:
     """Draw z-scores of genes (rows) by sample (columns), columns sorted into groups."""
     rows, columns = values.shape
     figure = Figure(
@@ -477,12 +513,14 @@ def heatmap(values: pd.DataFrame, *, groups: pd.Series) -> Figure:
     axes.set_xticks(range(columns), values.columns, rotation=90)
     axes.tick_params(length=0, labelcolor=INK)
     axes.spines[:].set_visible(False)
-    changes = np.flatnonzero(groups.to_numpy()[1:] != groups.to_numpy()[:-1])
-    for edge in changes:
+    names = np.zeros(columns) if groups is None else groups.to_numpy()
+    for edge in np.flatnonzero(names[1:] != names[:-1]):
         axes.axvline(edge + 0.5, color=SURFACE, lw=3)
-    for name in dict.fromkeys(groups):
+    for name in dict.fromkeys([] if groups is None else groups):
         at = np.flatnonzero((groups == name).to_numpy()).mean()
-        axes.text(at, -0.8, name, ha="center", va="bottom", fontsize=9, color=INK)
+        axes.text(
+            at, -0.8, name, ha="center", va="bottom", fontsize=sized(9), color=INK
+        )
     bar = figure.colorbar(image, ax=axes, label="z-score", aspect=16, shrink=0.6)
     bar.outline.set_visible(False)
     return figure
@@ -541,7 +579,7 @@ def bars(values: pd.Series, *, colors: Sequence[str], xlabel: str) -> Figure:
     figure = Figure(figsize=(5.4, 0.9 + 0.3 * len(values)), layout="constrained")
     axes = figure.subplots()
     drawn = axes.barh(range(len(values)), values, color=list(colors), height=0.72)
-    axes.bar_label(drawn, [f"{v:,}" for v in values], padding=3, fontsize=8.5)
+    axes.bar_label(drawn, [f"{v:,}" for v in values], padding=3, fontsize=sized(8.5))
     axes.set_yticks(range(len(values)), [clipped(n, 40) for n in values.index])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.invert_yaxis()
@@ -549,4 +587,89 @@ def bars(values: pd.Series, *, colors: Sequence[str], xlabel: str) -> Figure:
     axes.set_xlim(0, max(values.max() if len(values) else 1, 1) * 1.15)
     axes.xaxis.set_major_formatter(FuncFormatter(_short))
     axes.spines["left"].set_visible(False)
+    return figure
+
+
+@styled
+def change_intervals(table: pd.DataFrame, *, xlabel: str) -> Figure:
+    """Draw a change with its interval per row; filled where it is found.
+
+    `table` has `name`, `value`, `low`, `high` and `is_found` (boolean).
+    """
+    figure = Figure(figsize=(5.6, 1.1 + 0.34 * len(table)), layout="constrained")
+    axes = figure.subplots()
+    for y, row in enumerate(table.itertuples()):
+        color = NEUTRAL
+        if row.is_found:
+            color = UP if row.value > 0 else DOWN
+        if np.isfinite(row.low) and np.isfinite(row.high):
+            axes.plot([row.low, row.high], [y, y], color=color, lw=2.2, alpha=0.7)
+        fill = color if row.is_found else SURFACE
+        axes.plot(row.value, y, "o", ms=7, mec=color, mew=1.6, mfc=fill)
+    axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
+    axes.set_yticks(range(len(table)), [clipped(name, 32) for name in table["name"]])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set(ylim=(len(table) - 0.4, -0.6), xlabel=xlabel)
+    numbers = table[["value", "low", "high"]].to_numpy(dtype=float)
+    widest = np.abs(numbers[np.isfinite(numbers)]).max(initial=1) * 1.08
+    axes.set_xlim(-widest, widest)
+    axes.grid(axis="x", color=GRID, lw=0.5)
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    handles = [
+        Line2D([], [], ls="", marker="o", ms=7, mew=1.6, mec=MUTED, mfc=fill)
+        for fill in (MUTED, SURFACE)
+    ]
+    names = ["found", "not found"]
+    figure.legend(handles, names, loc="outside upper right", ncols=2)
+    return figure
+
+
+@styled
+def set_points(table: pd.DataFrame, *, xlabel: str, size_label: str) -> Figure:
+    """Draw a score per set: place = score, size = its genes, color = adjusted p-value.
+
+    `table` has `name`, `value`, `size` (genes) and `padj` (all NaN: not tested).
+    """
+    height = max(1.5 + 0.27 * len(table), 2.7)
+    figure = Figure(figsize=(6.4, height), layout="constrained")
+    axes = figure.subplots()
+    size = table["size"].to_numpy(dtype=float)
+    most = max(np.nanmax(size, initial=1), 1)
+    padj = table["padj"].to_numpy(dtype=float)
+    is_tested = np.isfinite(padj).any()
+    y = np.arange(len(table))
+    x = table["value"].to_numpy(dtype=float)
+    axes.hlines(y, 0, x, color=GRID, lw=1.2, zorder=1)
+    points = axes.scatter(
+        x,
+        y,
+        s=12 + 110 * np.nan_to_num(size) / most,
+        lw=0,
+        zorder=2,
+        **{"c": -np.log10(padj.clip(min=1e-30)), "cmap": "viridis_r", "vmin": 0}
+        if is_tested
+        else {"c": CELL},
+    )
+    axes.axvline(0, color=MUTED, lw=0.8, zorder=0)
+    axes.set_yticks(y, [clipped(name, 38) for name in table["name"]])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    widest = np.nanmax(np.abs(x), initial=1) * 1.12
+    left = -widest if (x < 0).any() else 0
+    right = widest if (x > 0).any() or not (x < 0).any() else 0
+    axes.set(ylim=(len(table) - 0.4, -0.6), xlim=(left, right), xlabel=xlabel)
+    axes.grid(axis="x", color=GRID, lw=0.5)
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    if is_tested:
+        if points.get_array().max() <= 0:
+            points.set_clim(0, 1)
+        bar = figure.colorbar(points, ax=axes, label="-log10 adj. p", aspect=14)
+        bar.outline.set_visible(False)
+    shown = sorted({round(most), max(round(most / 4), 1)})
+    handles = [
+        axes.scatter([], [], s=12 + 110 * n / most, color=MUTED, lw=0, label=f"{n}")
+        for n in shown
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2, title=size_label)
     return figure

@@ -12,6 +12,7 @@ SINGLE = (
     ("annotate_clusters", "reference"),
     ("annotate_clusters", "aliases"),
     ("compare_bulk", "table"),
+    ("export_cellxgene", "genes"),
     ("find_clones", "gene_positions"),
 )
 

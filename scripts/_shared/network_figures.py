@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from _shared.figures import clipped
+from _shared.figures import clipped, sized
 from _shared.palette import DOWN, colors_of
 from _shared.svg import GRID, INK, MUTED, SURFACE, styled
 
@@ -60,7 +60,7 @@ def _draw_module(
             clipped(genes["gene_name"].iloc[i], 16),
             ha="center",
             va="bottom",
-            fontsize=8,
+            fontsize=sized(8),
             fontstyle="italic",
             color=INK,
             zorder=4,
@@ -89,8 +89,9 @@ def network(modules: pd.DataFrame, edges: pd.DataFrame) -> Figure:
     genes = drawn_genes(modules)
     names = list(dict.fromkeys(genes["module"]))
     n_rows = max(-(-len(names) // PANELS_PER_ROW), 1)
-    figure = Figure(figsize=(10.4, 2.9 * n_rows), layout="constrained")
-    panels = figure.subplots(n_rows, PANELS_PER_ROW, squeeze=False).ravel()
+    n_columns = min(max(len(names), 1), PANELS_PER_ROW)
+    figure = Figure(figsize=(2.6 * n_columns, 2.9 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
         axes.set(xlim=(-1.25, 1.25), ylim=(-1.15, 1.15))

@@ -29,6 +29,8 @@ NOT_IN_OBJECT = {
     "check_swaps",
     "compare_bulk",
     "design",
+    "export_cellxgene",
+    "export_matrices",
     "fetch_reads",
     "fetch_whitelist",
     "find_clones",

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from _shared import evidence_figures
 from _shared.figures import LIMIT
 from _shared.report_tables import failed_shares, records, square
-from _shared.svg import svg
+from _shared.svg import Drawn, picture
 
 # more samples than this have no room in a square of all pairs
 MOST_SAMPLES = 60
@@ -23,7 +22,6 @@ CHECKS = {
     "same_donor": "likeness of a donor's samples",
     "species_mix": "other species, %",
 }
-KEYS = ["resolution", "cluster"]
 # what a resolution is judged by, as far as the table has it
 RESOLUTION_PANELS = {
     "stable_cells_percent": "cells in stable clusters (%)",
@@ -47,7 +45,7 @@ def ambient_section(samples: dict[str, dict]) -> dict | None:
     rows = [
         {
             "sample": name,
-            "contamination": number(facts["contamination_percent"]),
+            "contamination_percent": number(facts["contamination_percent"]),
             "low": number(facts["low"]),
             "high": number(facts["high"]),
             "used": bool(facts["used"]),
@@ -58,13 +56,14 @@ def ambient_section(samples: dict[str, dict]) -> dict | None:
                 f"{gene['gene_name']} {gene['percent_of_ambient']:.1f} %"
                 for gene in facts["top_genes"][:TOP_AMBIENT]
             ),
+            "_file": samples[name].get("files", {}).get("ambient"),
         }
         for name, facts in found.items()
     ]
     points = pd.DataFrame(
         {
             "name": [row["sample"] for row in rows],
-            "value": [row["contamination"] for row in rows],
+            "value": [row["contamination_percent"] for row in rows],
             "low": [row["low"] for row in rows],
             "high": [row["high"] for row in rows],
             "filled": [row["used"] for row in rows],
@@ -81,7 +80,15 @@ def ambient_section(samples: dict[str, dict]) -> dict | None:
         ],
         "methods": sorted({facts["method"] for facts in found.values()}),
         "any_used": any(row["used"] for row in rows),
-        "figure": svg(
+        "figure": picture(
+            "ambient",
+            points.rename(
+                columns={
+                    "name": "sample",
+                    "value": "contamination_percent",
+                    "filled": "used",
+                }
+            ),
             "Ambient RNA per sample",
             evidence_figures.interval_points,
             points,
@@ -92,7 +99,7 @@ def ambient_section(samples: dict[str, dict]) -> dict | None:
     }
 
 
-def doublet_figure(samples: dict[str, dict]) -> Markup | None:
+def doublet_figure(samples: dict[str, dict]) -> Drawn | None:
     """Return expected against observed doublets; None where nothing was scored."""
     points = pd.DataFrame(
         [
@@ -107,16 +114,30 @@ def doublet_figure(samples: dict[str, dict]) -> Markup | None:
     )
     if not len(points):
         return None
-    label = "Expected and observed doublets"
-    return svg(label, evidence_figures.rate_pairs, points, xlabel="doublets (%)")
+    return picture(
+        "doublets",
+        points.rename(
+            columns={
+                "name": "sample",
+                "expected": "expected_percent",
+                "observed": "observed_percent",
+            }
+        ),
+        "Expected and observed doublets",
+        evidence_figures.rate_pairs,
+        points,
+        xlabel="doublets (%)",
+    )
 
 
-def reasons_figure(ledger: pd.DataFrame) -> Markup | None:
+def reasons_figure(ledger: pd.DataFrame) -> Drawn | None:
     """Return the share of called cells that fail each rule; None without cells."""
     shares = failed_shares(ledger)
     if not shares.size:
         return None
-    return svg(
+    return picture(
+        "failed-rules",
+        shares.rename_axis("sample").reset_index(),
         "Called cells failing each rule",
         evidence_figures.tiles,
         shares.rename(columns=lambda name: name.replace("_", " ")),
@@ -148,7 +169,9 @@ def swaps_section(
         wide = square(pairs, names)
         if wide is None or len(wide) > MOST_SAMPLES:
             continue
-        squares[check] = svg(
+        squares[check] = picture(
+            check.replace("_", "-"),
+            wide.rename_axis("sample").reset_index(),
             CHECKS[check],
             evidence_figures.tiles,
             wide,
@@ -174,7 +197,7 @@ def swaps_section(
     }
 
 
-def sex_figure(evidence: dict, warnings: list[dict]) -> Markup | None:
+def sex_figure(evidence: dict, warnings: list[dict]) -> Drawn | None:
     """Return XIST against Y genes by sample; None where neither was measured."""
     facts = pd.DataFrame(evidence["samples"])
     if not len(facts):
@@ -185,7 +208,9 @@ def sex_figure(evidence: dict, warnings: list[dict]) -> Markup | None:
     sexes = {"sex_genes", "donor_sex"}
     named = {row["sample"] for row in warnings if row["check"] in sexes}
     facts["warned"] = facts["sample"].isin(named)
-    return svg("Genes of the sexes", evidence_figures.sex_points, facts)
+    numbers = facts.drop(columns="species_counts", errors="ignore")
+    draw = evidence_figures.sex_points
+    return picture("sex-genes", numbers, "Genes of the sexes", draw, facts)
 
 
 def resolution_section(
@@ -222,7 +247,9 @@ def resolution_section(
         "doublet_columns": columns_of(tables["cluster_doublets"]),
     }
     if len(resolutions) > 1 and panels:
-        section["curves"] = svg(
+        section["curves"] = picture(
+            "resolutions",
+            resolutions,
             "Stability and number of clusters by resolution",
             evidence_figures.resolution_curves,
             resolutions,
@@ -232,7 +259,9 @@ def resolution_section(
         bars = pd.DataFrame(
             {"name": stability["cluster"], "value": stability["stability"]}
         )
-        section["stability_bars"] = svg(
+        section["stability_bars"] = picture(
+            "cluster-stability",
+            stability,
             "Stability of the clusters",
             evidence_figures.score_bars,
             bars,
@@ -269,40 +298,20 @@ def columns_of(table: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 def tree_figure(
     tree: pd.DataFrame, resolutions: pd.DataFrame, *, colors: dict[str, str]
-) -> Markup | None:
+) -> Drawn | None:
     """Return the tree of clusters over the resolutions; None without two of them."""
     if not len(tree) or tree["resolution"].nunique() < 2:
         return None
-    levels = sorted(tree["resolution"].unique())
-    at = {resolution: n for n, resolution in enumerate(levels)}
-    above = {resolution: levels[n - 1] for resolution, n in at.items() if n}
-    # a node is a cluster at a resolution, a row its link to one of the coarser level
-    tree = tree.assign(
-        name=[f"{r:g}|{c}" for r, c in tree[KEYS].itertuples(index=False)]
-    )
-    once = tree.drop_duplicates("name").set_index("name")
-    nodes = pd.DataFrame(
-        {
-            "level": once["resolution"].map(at),
-            "cluster": once["cluster"],
-            "size": once["n_cells"].astype(float),
-        }
-    )
-    linked = tree[tree["parent"] != ""]
-    parents = linked["resolution"].map(above).map("{:g}|".format) + linked["parent"]
-    edges = pd.DataFrame(
-        {"parent": parents, "child": linked["name"], "share": linked["share"]}
-    )
-    edges = edges[edges["parent"].isin(nodes.index)]
-    chosen = resolutions.loc[resolutions["chosen"], "resolution"]
-    level = at.get(chosen.iloc[0]) if len(chosen) else None
-    return svg(
+    nodes, edges, labels, chosen = evidence_figures.tree_tables(tree, resolutions)
+    return picture(
+        "cluster-tree",
+        tree,
         "Clusters across resolutions",
         evidence_figures.cluster_tree,
         nodes,
         edges,
-        labels=[f"{resolution:g}" for resolution in levels],
-        chosen=level,
+        labels=labels,
+        chosen=chosen,
         colors=colors,
     )
 

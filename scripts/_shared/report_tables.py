@@ -85,8 +85,13 @@ MISSING = {"", "nan", "NaN", "inf", "-inf"}
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Return a result table; text stays text, so sample `001` and gene `NA` survive."""
+    """Return a result table; text stays text, so sample `001` and gene `NA` survive.
+
+    Its index numbers the rows of the file, and stays with them when they are chosen
+    from or sorted: the page tells of every number where it stands (`report_sources`).
+    """
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    table.attrs["file"] = str(path)
     for name in NUMERIC & set(table):
         table[name] = pd.to_numeric(table[name], errors="coerce")
     for name in BOOLEAN & set(table):
@@ -112,8 +117,16 @@ def read_evidence(path: Path) -> pd.DataFrame:
 
 
 def records(table: pd.DataFrame) -> list[dict]:
-    """Return the rows of a table."""
-    return table.to_dict("records")
+    """Return the rows of a table, those of a file with its name and their place."""
+    rows = table.to_dict("records")
+    file = table.attrs.get("file")
+    if file is None:
+        return rows
+    places = table.index.to_list()
+    return [
+        {**row, "_file": file, "_row": place}
+        for row, place in zip(rows, places, strict=True)
+    ]
 
 
 def shown(value: object, kind: str = "text") -> str:

@@ -6,8 +6,10 @@ import re
 import warnings
 from collections.abc import Callable
 from functools import wraps
+from typing import NamedTuple
 
 import matplotlib as mpl
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -53,6 +55,14 @@ STYLE = {
     "ytick.labelcolor": MUTED,
     "ytick.labelsize": 8.5,
 }
+
+
+class Drawn(NamedTuple):
+    """A figure of the page: its name, its markup and the numbers behind it."""
+
+    name: str
+    svg: Markup
+    numbers: pd.DataFrame
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -105,6 +115,19 @@ def svg(label: str, draw: Callable[..., Figure], /, *args, **kwargs) -> Markup:
     """Draw a figure and return it as markup for the page."""
     # the SVG has no text of users but what matplotlib and `to_svg` escaped
     return Markup(to_svg(draw(*args, **kwargs), label))
+
+
+def picture(
+    name: str,
+    numbers: pd.DataFrame,
+    label: str,
+    draw: Callable[..., Figure],
+    /,
+    *args,
+    **kwargs,
+) -> Drawn:
+    """Draw a figure that the page offers as a file, with its numbers."""
+    return Drawn(name, svg(label, draw, *args, **kwargs), numbers)
 
 
 def _quoted(text: str) -> str:

@@ -16,6 +16,15 @@ import pandas as pd
 import pytest
 import yaml
 from browser import needs_browser, show
+from opened import browser, opened
+from page_acts import ACTS
+from page_numbers import (
+    compared_cells,
+    compared_charts,
+    compared_counts,
+    packs_of,
+    without_source,
+)
 from running import ROOT, environment, planned, snakemake, text_of
 
 from planted_found import score
@@ -93,7 +102,57 @@ def test_a_browser_shows_every_section_of_the_page(finished, tmp_path):
     assert seen.console == []
     assert seen.urls == set()
     sections = re.findall(r'<section[^>]* id="([^"]+)"', seen.dom)
-    assert sections == ["verdict", "reads-and-cells", "cells", "differences", "how"]
+    assert sections == ["trust", "reads-and-cells", "cells", "differences", "how"]
+
+
+@needs_browser
+def test_the_page_is_used_and_its_numbers_are_those_on_disk(finished):
+    page = finished / "results/report/report.html"
+    with browser() as shell, opened(shell, page, finished) as seen:
+        for act in ACTS:
+            act(seen)
+        packs = packs_of(seen)
+        counts = compared_cells(seen)
+        assert counts["numbers"] >= 1_000, counts
+        assert without_source(counts) == set()
+        assert compared_counts(seen, packs) >= 25
+        assert compared_charts(seen, packs).total() >= 1_000
+        assert seen.heard == []
+
+
+def test_the_readme_explains_every_file_that_is_there(finished):
+    text = (finished / "results/README.md").read_text()
+    named = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    found = {
+        str(path)
+        for name in named
+        for path in finished.glob(f"results/{re.sub('<.+?>', '*', name)}")
+    }
+    there = [path for path in finished.glob("results/**/*") if path.is_file()]
+    assert len(there) > 100
+    for path in there:
+        parents = {str(parent) for parent in path.parents}
+        assert str(path) in found or found & parents or path.name == "README.md", path
+
+
+def test_a_run_compared_with_its_own_copy_has_not_changed(finished, tmp_path):
+    shutil.copytree(finished / "results", tmp_path / "results")
+    done = snakemake(finished, "compare_runs", previous=str(tmp_path))
+    assert done.returncode == 0, text_of(done)
+    assert "Nothing changed" in text_of(done)
+    facts = finished / "results/report/comparison/comparison.json"
+    assert json.loads(facts.read_text())["identical"]
+    shutil.rmtree(facts.parent)
+
+
+def test_snakemakes_own_report_names_the_results_without_a_network(finished, tmp_path):
+    page = tmp_path / "report.html"
+    done = snakemake(finished, "--report", str(page))
+    assert done.returncode == 0, text_of(done)
+    text = page.read_text()
+    for category in ("Start here", "Reads", "Cells", "Clusters", "Differences"):
+        assert f'"{category}"' in text
+    assert not re.findall(r'(?:src|href)="https?:', text)
 
 
 @pytest.fixture(scope="module")
@@ -133,12 +192,15 @@ KEYS = {
     # a far shorter overhang than the reads is warned of
     "index_genome": ({"sjdbOverhang": 99}, {"index_genome", "probe_strand"}),
     # more lists to look reads up in
-    "fetch_whitelist": ({"allowed": True}, {"fetch_whitelist", "prepare_whitelist"}),
+    "fetch_whitelist": (
+        {"allowed": True},
+        {"fetch_whitelist", "prepare_whitelist", "record_inputs", "write_readme"},
+    ),
     # no sample comes from an archive
     "fetch_reads": ({"server": "http://127.0.0.1:9"}, set()),
     "prepare_whitelist": (
         {"3M-february-2018": "resources/whitelists/copy.txt.gz"},
-        {"prepare_whitelist"},
+        {"prepare_whitelist", "record_inputs"},
     ),
     "inspect_reads": ({"chemistry": "10x_3p_v3"}, {"inspect_reads"}),
     "probe_strand": ({"n_reads": 20_000}, {"probe_strand"}),
@@ -172,6 +234,9 @@ KEYS = {
     "infer_activities": ({"min_targets": 3}, {"infer_activities"}),
     "infer_networks": ({"n_hubs": 3}, {"infer_networks"}),
     "compare_bulk": ({"min_cpm": 9}, {"compare_bulk"}),
+    # without terms in the sheet there is no such file
+    "export_cellxgene": ({"title": "x"}, set()),
+    "export_matrices": ({"enabled": False}, {"write_readme"}),
     "write_report": ({"title": "x"}, {"write_report"}),
 }
 # the provenance of a run: they hold the config, so every change of it re-runs them
@@ -180,7 +245,8 @@ PROVENANCE = {"write_report", "write_manifest"}
 
 def test_every_section_has_a_key_here():
     defaults = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    assert set(KEYS) == set(defaults) - {"samples", "reads"}
+    # an earlier run to compare with has a test of its own
+    assert set(KEYS) == set(defaults) - {"samples", "reads", "previous"}
 
 
 @pytest.mark.parametrize("key", KEYS)

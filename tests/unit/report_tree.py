@@ -80,6 +80,7 @@ def clusters(
                 column: pd.Categorical([rows[s][column] for s in sample])
                 for column in ("condition", "note")
             },
+            "size_factor": np.maximum(total, 1) / 1e4,
             "total_counts": total,
             "n_genes_by_counts": (counts > 0).sum(axis=1),
             "pct_counts_mt": rng.gamma(2, 1.5, n).round(3),
@@ -290,6 +291,17 @@ def resolutions(n_clusters: int, n_cells: int) -> dict[str, pd.DataFrame]:
     }
 
 
+def by_resolution(leiden: pd.Series, numbers: pd.Series) -> np.ndarray:
+    """Return a cluster of every cell for each number of clusters, a column each."""
+    code, turn = leiden.cat.codes.to_numpy(int), np.arange(len(leiden)) % 3
+    n = len(leiden.cat.categories)
+    levels = [
+        code * wanted // n if wanted <= n else np.minimum(code + n * turn, wanted - 1)
+        for wanted in numbers
+    ]
+    return np.stack(levels, axis=1).astype(np.int32)
+
+
 def write_reads(root: Path, name: str, *, kept: bool) -> None:
     """Write the files of the stages `reads` and `count` for one sample."""
 
@@ -393,7 +405,6 @@ def write_run(root: Path, adata: ad.AnnData, rng, *, contrasts: bool) -> None:
     results = root / "results"
     for folder in ("clusters", "annotate", "compare", "report"):
         (results / folder).mkdir(parents=True, exist_ok=True)
-    adata.write_h5ad(results / "clusters/clusters.h5ad")
     integration = pd.DataFrame(
         {
             "method": ["none", "harmony"],
@@ -407,8 +418,13 @@ def write_run(root: Path, adata: ad.AnnData, rng, *, contrasts: bool) -> None:
     )
     write_tsv(results / "clusters/integration.tsv", integration)
     names = list(adata.obs["leiden"].cat.categories)
-    for name, table in resolutions(len(names), adata.n_obs).items():
+    evidence = resolutions(len(names), adata.n_obs)
+    for name, table in evidence.items():
         write_tsv(results / f"clusters/{name}.tsv", table)
+    if len(numbers := evidence["resolutions"]["n_clusters"]):
+        levels = by_resolution(adata.obs["leiden"], numbers)
+        adata.obsm["leiden_by_resolution"] = levels
+    adata.write_h5ad(results / "clusters/clusters.h5ad")
     labels = [TYPES[i % len(TYPES)] if i < 5 else "unknown" for i in range(len(names))]
     annotation = pd.DataFrame(
         {

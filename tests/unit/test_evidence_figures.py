@@ -50,7 +50,7 @@ def test_nodes_lie_apart():
 
 def test_the_tree_has_all_clusters_and_colors_those_in_use():
     colors = {"0": "#123456", "1": "#654321"}
-    text = tree_figure(LINKS, CHOICE, colors=colors)
+    text = tree_figure(LINKS, CHOICE, colors=colors).svg
     assert text.count("#123456") == text.count("#654321") == 1
     for label in ("0.1", "0.2", "0.4"):
         assert f">{label}</text>" in text

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 
 from _shared.streams import Matrix, write_h5ad
 from export_object import label_cells, main, problems
@@ -185,3 +186,25 @@ def test_places_that_are_stored_once_stay_so(adata, tmp_path):
     assert np.array_equal(done.layers["counts"].toarray(), counts)
     with h5py.File(tmp_path / "out.h5ad") as file:
         assert file["X/indices"] == file["layers/counts/indices"]
+
+
+def test_text_is_stored_as_every_reader_knows_it(tmp_path):
+    export(tmp_path)
+    kinds = set()
+    with h5py.File(tmp_path / "out.h5ad") as file:
+        file.visititems(lambda _, item: kinds.add(item.attrs.get("encoding-type")))
+    assert "string-array" in kinds
+    assert "nullable-string-array" not in kinds
+
+
+def test_scanpy_opens_the_object_and_finds_its_parts(tmp_path):
+    export(tmp_path)
+    adata = sc.read_h5ad(tmp_path / "out.h5ad")
+    gene = adata.var_names[0]
+    table = sc.get.obs_df(adata, keys=["cell_type", "leiden", gene], layer="counts")
+    assert (table[gene] == adata.layers["counts"][:, [0]].toarray().ravel()).all()
+    means = sc.get.aggregate(adata, by="leiden", func="mean")
+    assert means.n_obs == adata.obs["leiden"].cat.categories.size
+    assert len(adata.uns["cell_type_colors"]) == len(
+        adata.obs["cell_type"].cat.categories
+    )

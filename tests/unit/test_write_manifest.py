@@ -19,21 +19,15 @@ from write_manifest import main
 
 @pytest.fixture
 def given(tmp_path) -> dict:
-    """Arguments of `main` without a reference; a matrix folder among the inputs."""
-    texts = {
-        "r1.fastq.gz": "one",
-        "mtx/matrix.mtx": "two",
-        "mtx/barcodes.tsv": "three",
-        "samples.tsv": "sample\nÄ\n",
-        "report.html": "page",
-    }
-    for name, text in texts.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+    """Arguments of `main` without a reference."""
+    record = {"path": "r1.fastq.gz", "sha256": "ab", "bytes": 3}
+    recorded = {"inputs": {"fastq": [record]}, "reference": None}
+    (tmp_path / "inputs.json").write_text(json.dumps(recorded))
+    (tmp_path / "samples.tsv").write_text("sample\nÄ\n")
+    (tmp_path / "report.html").write_text("page")
     return {
-        "inputs": {"fastq": [tmp_path / "r1.fastq.gz"], "counts": [tmp_path / "mtx"]},
+        "recorded": tmp_path / "inputs.json",
         "sheets": [tmp_path / "samples.tsv"],
-        "reference": None,
         "star_version": None,
         "outputs": [tmp_path / "report.html"],
         "manifest": tmp_path / "manifest.json",
@@ -47,15 +41,17 @@ def written(given: dict) -> dict:
     return json.loads(given["manifest"].read_text())
 
 
-def test_files_have_checksum_and_size(given):
-    (record,) = written(given)["inputs"]["fastq"]
-    assert record["sha256"] == hashlib.sha256(b"one").hexdigest()
-    assert record["bytes"] == 3
+def test_outputs_have_checksum_and_size(given):
+    (record,) = written(given)["outputs"]
+    assert record["sha256"] == hashlib.sha256(b"page").hexdigest()
+    assert record["bytes"] == 4
 
 
-def test_a_folder_stands_for_its_files(given):
-    names = [Path(r["path"]).name for r in written(given)["inputs"]["counts"]]
-    assert names == ["barcodes.tsv", "matrix.mtx"]
+def test_what_went_in_is_taken_as_it_was_recorded(given):
+    recorded = json.loads(given["recorded"].read_text())
+    manifest = written(given)
+    assert manifest["inputs"] == recorded["inputs"]
+    assert manifest["reference"] == recorded["reference"]
 
 
 def test_sheets_and_config_are_kept_as_they_were(given):
@@ -65,20 +61,13 @@ def test_sheets_and_config_are_kept_as_they_were(given):
     assert manifest["seed"] == 3
 
 
-def test_without_reads_reference_and_star_are_null(given):
-    manifest = written(given)
-    assert manifest["reference"] is None
-    assert manifest["versions"]["STAR"] is None
-
-
-def test_the_reference_is_taken_from_its_facts(given, tmp_path):
-    record = {"path": "g.fa", "sha256": "ab", "bytes": 5}
-    facts = tmp_path / "reference.json"
-    facts.write_text(json.dumps({"fasta": record, "gtf": record, "n_genes": 4}))
+def test_the_version_of_star_is_that_of_the_index_and_null_without_reads(
+    given, tmp_path
+):
+    assert written(given)["versions"]["STAR"] is None
     version = tmp_path / "version.txt"
     version.write_text("2.7.10b\n")
-    manifest = written({**given, "reference": facts, "star_version": version})
-    assert manifest["reference"] == {"fasta": record, "gtf": record}
+    manifest = written({**given, "star_version": version})
     assert manifest["versions"]["STAR"] == "2.7.10b"
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from html import unescape
+from html.parser import HTMLParser
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
@@ -13,7 +14,9 @@ import pytest
 
 import export_object
 import write_report
+from _shared import report_files
 from _shared.report_evidence import ambient_section
+from _shared.report_files import by_sample
 from _shared.report_tables import (
     best_genes,
     dot_plot_genes,
@@ -23,10 +26,10 @@ from _shared.report_tables import (
     read_table,
     shown,
 )
-from write_report import ReportSettings, by_sample
+from write_report import ReportSettings
 
 tree = SimpleNamespace(**run_path(str(Path(__file__).with_name("report_tree.py"))))
-SECTIONS = ["verdict", "reads-and-cells", "cells", "differences", "how"]
+SECTIONS = ["trust", "reads-and-cells", "cells", "differences", "how"]
 
 
 def write_page(
@@ -56,6 +59,32 @@ def finish_object(root: Path, given: dict) -> None:
     )
 
 
+def without_data(page: str) -> str:
+    """Return the page without the scripts and tables that it holds."""
+    return re.sub(r"(<(script|style)[^>]*>).*?</\2>", r"\1</\2>", page, flags=re.DOTALL)
+
+
+class Scripts(HTMLParser):
+    """The script elements of a page as a browser sees them: type and text."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.found, self.inside = [], False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.inside = tag == "script"
+        if self.inside:
+            self.found.append([dict(attrs).get("type"), dict(attrs).get("src"), ""])
+
+    def handle_data(self, data):
+        if self.inside:
+            self.found[-1][2] += data
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+
 def section(page: str, name: str) -> str:
     start = page.index(f'<section id="{name}"')
     return page[start : page.index("</section>", start)]
@@ -71,6 +100,17 @@ def rows_of(page: str, table: str) -> list[list[str]]:
     rows = re.findall(r"<tr.*?</tr>", body, flags=re.DOTALL)
     cells = r"<td[^>]*>(.*?)</td>"
     return [[text_of(c) for c in re.findall(cells, row, re.DOTALL)] for row in rows]
+
+
+def methods_of(page: str) -> str:
+    """Return the text of the methods."""
+    start = page.index('id="methods"')
+    return text_of("<p " + page[start : page.index("</div>", start)])
+
+
+def references_of(page: str) -> list[str]:
+    start = page.index('<ol id="references"')
+    return re.findall("<li id=.*?</li>", page[start : page.index("</ol>", start)])
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +139,7 @@ def test_the_warnings_of_a_sample_stand_in_its_verdict(page):
 
 
 def test_suspected_swaps_are_told_before_the_verdicts(page):
-    verdict = section(page, "verdict")
+    verdict = section(page, "trust")
     banner = verdict[verdict.index('id="swap-warnings"') : verdict.index("<table")]
     assert "A.1 and B-2 (shared barcodes): 3 of 700." in text_of(banner)
     assert "Its genes look male, declared female" in text_of(banner)
@@ -175,26 +215,53 @@ def test_a_metric_without_a_value_is_a_dash(page):
 
 
 def test_text_of_users_is_shown_and_not_run(page):
-    assert page.count("<script>") == 1
+    scripts = [text.strip() for kind, _, text in Scripts(page).found if kind is None]
+    assert scripts == [
+        write_report.inlined(write_report.page_file(name)).strip()
+        for name in write_report.SCRIPTS
+    ]
+    assert "<script>alert" not in without_data(page)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert tree.EVIL in text_of(section(page, "verdict"))
+    assert tree.EVIL in text_of(section(page, "trust"))
     assert f"<title>Trial {tree.EVIL}</title>" in unescape(page)
 
 
+def test_what_is_not_run_is_data(page):
+    kinds = {kind for kind, src, _ in Scripts(page).found if src is None}
+    assert kinds == {None, "application/json", "application/octet-stream"}
+    assert not any(src for _, src, _ in Scripts(page).found)
+
+
+@pytest.mark.parametrize("text", ["'</script>'", "'</SCRIPT >'", "'<!-- <script>'"])
+def test_a_script_cannot_end_its_element(text):
+    script = f"let x = {write_report.inlined(text)};"
+    page = f"<script>{script}</script><p>after</p>"
+    assert Scripts(page).found == [[None, None, script]]
+    assert "<!--" not in page
+
+
 def test_nothing_is_fetched_from_outside(page):
+    policy = re.search('http-equiv="Content-Security-Policy" content="([^"]+)"', page)[
+        1
+    ]
+    assert policy.startswith("default-src 'none';")
+    assert not re.search(r"https?:|\*|'self'", policy)
+    page = without_data(page)
     assert not re.findall(r'(?:src|href|srcset|action)\s*=\s*"(?!#|data:)', page)
     assert not re.findall(r"url\((?!#)", page)
-    # an address in the config is text of the page, no more
-    assert not re.search("https?:", re.sub(r"<code>[^<]*</code>", "", page))
+    # an address in the config or in a licence is text of the page, no more
+    text = re.sub(r"<(code|pre)[^>]*>[^<]*</\1>", "", page)
+    assert not re.search("https?:", text)
     assert "@import" not in page
 
 
 def test_ids_are_unique(page):
-    ids = re.findall(r'\sid="([^"]+)"', page)
+    ids = re.findall(r'\sid="([^"]+)"', without_data(page))
     assert len(ids) == len(set(ids))
 
 
 def test_every_reference_inside_the_page_leads_somewhere(page):
+    page = without_data(page)
     ids = set(re.findall(r'\sid="([^"]+)"', page))
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', page)) <= ids
 
@@ -242,12 +309,21 @@ def test_what_was_not_tested_is_there_with_its_reason(page):
 
 
 def test_methods_are_filled_with_the_parameters(page):
-    text = text_of(page[page.index('id="methods"') :])
-    assert "Leiden algorithm at resolution 0.4 [6]" in text
+    text = methods_of(page)
+    number = re.search(r"Leiden algorithm at resolution 0.4 \[(\d+)\]", text)[1]
+    assert "Leiden. Scientific Reports 2019" in references_of(page)[int(number) - 1]
     assert "estimated from the empty droplets of each sample (soup)" in text
     assert "log counts (5 MADs)" in text
     assert "Batches were not integrated." in text
     assert "formula ~ condition" in text
+    number = re.search(r"as edgeR 4 \[(\d+)\]", text)[1]
+    assert "doi:10.1093/nar/gkaf018" in references_of(page)[int(number) - 1]
+
+
+def test_every_reference_is_cited_and_every_citation_has_one(page):
+    cited = re.findall(r"\[(\d+)\]", methods_of(page))
+    order = list(dict.fromkeys(map(int, cited)))
+    assert order == list(range(1, len(references_of(page)) + 1))
 
 
 def test_parameters_versions_and_sheets_are_told(page):
@@ -268,7 +344,7 @@ def test_the_same_results_give_the_same_page(page, tmp_path, root):
 def test_without_a_kept_sample_sentences_replace_the_figures(tmp_path):
     page = write_page(tmp_path, set_aside=tree.SAMPLES)
     assert re.findall(r'<section id="([^"]+)"', page) == SECTIONS
-    assert "No sample was kept" in text_of(section(page, "verdict"))
+    assert "No sample was kept" in text_of(section(page, "trust"))
     assert "No cells were kept, so" in text_of(section(page, "cells"))
     assert "no shares to show" in text_of(section(page, "differences"))
 
@@ -280,8 +356,8 @@ def test_one_cluster_has_no_markers_and_that_is_said(tmp_path):
 
 def test_without_reads_there_are_no_metrics_and_no_knees(tmp_path):
     page = write_page(tmp_path, read_samples=())
-    assert "All samples entered as counts" in text_of(section(page, "verdict"))
-    assert "STARsolo 2" not in text_of(page)
+    assert "All samples entered as counts" in text_of(section(page, "trust"))
+    assert "STARsolo" not in methods_of(page)
     assert "Barcodes by rank" not in page
 
 
@@ -316,12 +392,14 @@ def test_without_a_contrast_nothing_is_compared(tmp_path):
     config["design"] |= {"columns": [], "formula": "", "contrasts": {}}
     page = write_page(tmp_path, config=config, contrasts=False)
     assert "No contrast is configured" in text_of(section(page, "differences"))
-    assert "DESeq2 in" not in text_of(page[page.index('id="methods"') :])
+    assert "F test" not in methods_of(page)
 
 
 def test_one_cell_is_enough_for_a_page(tmp_path):
     page = write_page(tmp_path, n_cells=1, n_clusters=1, set_aside=("B-2", "001"))
-    assert text_of(section(page, "cells")).startswith("Clusters and cell types 1 cells")
+    assert text_of(section(page, "cells")).startswith(
+        "Which cells are there? 1 cell in 1"
+    )
 
 
 def test_a_sample_without_called_cells_is_no_error(tmp_path):
@@ -346,7 +424,7 @@ def test_lost_cells_are_the_first_thing_told(tmp_path):
     given = tree.report_arguments(tmp_path)
     finish_object(tmp_path, given)
     write_report.main(**given, settings=ReportSettings(title="x"))
-    verdict = text_of(section(given["page"].read_text(), "verdict"))
+    verdict = text_of(section(given["page"].read_text(), "trust"))
     assert "A.1: step high_pct_counts_mt does not add up." in verdict
 
 
@@ -449,11 +527,11 @@ def test_the_dot_plot_names_each_gene_once():
 
 
 def test_files_are_sorted_to_their_samples():
-    files = {kind: ["a", "b"] for kind in write_report.SAMPLE_FILES}
-    files |= {kind: ["r"] for kind in write_report.READ_FILES}
+    files = {kind: ["a", "b"] for kind in report_files.SAMPLE_FILES}
+    files |= {kind: ["r"] for kind in report_files.READ_FILES}
     found = by_sample(files, ["x", "y"], ["y"])
     assert found["x"]["ledger"] == Path("a")
-    assert set(found["x"]) == set(write_report.SAMPLE_FILES)
+    assert set(found["x"]) == set(report_files.SAMPLE_FILES)
     assert found["y"]["metrics"] == Path("r")
 
 
@@ -463,3 +541,65 @@ def test_what_not_all_samples_have_is_of_those_with_reads():
         "x": {"verdict": Path("a")},
         "y": {"verdict": Path("b"), "calling": Path("r")},
     }
+
+
+class Cells(HTMLParser):
+    """Every cell of the page's tables that says where it is from."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tables, self.found, self.row = [], [], {}
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag == "table":
+            self.tables.append(given.get("data-table"))
+        elif tag == "tr":
+            self.row = given
+        elif tag == "td" and "data-column" in given:
+            file = self.row.get("data-table", self.tables[-1])
+            row = self.row.get("data-row")
+            self.found.append([file, row, given["data-column"], given, ""])
+            return
+        self.open = tag
+
+    def handle_data(self, data):
+        if self.found:
+            self.found[-1][4] += data if not self.found[-1][4] else ""
+
+
+def test_every_cell_that_names_its_source_says_what_stands_there(page, root):
+    found = Cells(without_data(page)).found
+    assert len({file for file, *_ in found}) > 20
+    lines = {}
+    for file, row, column, given, text in found:
+        if file not in lines:
+            lines[file] = (root / file).read_text()
+        if row is None:
+            value = json.loads(lines[file])
+            for part in column.split("."):
+                value = value[int(part) if part.isdigit() else part]
+            expected = value if isinstance(value, str) else json.dumps(value)
+        else:
+            header, *rows = [x.split("\t") for x in lines[file].split("\n")]
+            expected = rows[int(row) - 1][header.index(column)]
+        assert given.get("data-value", text) == expected
+
+
+def test_no_number_of_a_table_is_said_to_be_from_where_it_is_not(tmp_path, caplog):
+    write_page(tmp_path)
+    assert "not what stands there" not in caplog.text
+
+
+def test_every_static_figure_has_its_numbers(page):
+    named = re.findall(r'<figure [^>]*data-name="([^"]+)" data-static[^>]*>', page)
+    with_csv = re.findall(r' data-csv="([^"]+)"', page)
+    assert set(named) == set(with_csv)
+    assert 'id="pack-figures"' in page
+
+
+def test_scripts_of_the_page_are_all_in_it():
+    folder = Path(write_report.sections.__file__).parent / "page"
+    own = {path.name for path in folder.glob("*.js")} - {"vendor.src.js"}
+    assert set(write_report.SCRIPTS) == own

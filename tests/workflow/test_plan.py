@@ -10,7 +10,13 @@ PER_READ_SAMPLE = {
     "count_reads",
     "call_cells",
 }
-PER_SAMPLE = {"load_cells", "correct_ambient", "score_doublets", "filter_cells"}
+PER_SAMPLE = {
+    "load_cells",
+    "correct_ambient",
+    "score_doublets",
+    "filter_cells",
+    "export_matrices",
+}
 
 
 def dry_run(folder, *options, **sections):

@@ -28,7 +28,7 @@ addEventListener("load", () => {
   const ranks = () => [...table.tBodies[0].rows].map((row) => row.cells[1].textContent);
   const button = table.tHead.rows[0].cells[1].querySelector("button");
   button.click(); const up = ranks(); button.click(); const down = ranks();
-  const input = document.querySelector('input[data-table="markers-table"]');
+  const input = document.querySelector('input[data-search="markers-table"]');
   input.value = "GENE0003"; input.dispatchEvent(new Event("input"));
   const left = [...table.tBodies[0].rows].filter((row) => !row.hidden).length;
   const wide = document.documentElement.scrollWidth - innerWidth;
@@ -74,7 +74,7 @@ def test_every_section_is_shown_without_error_or_request(page, tmp_path, width):
     assert seen.urls == set()
     found = json.loads(re.search(r'<pre id="probe">(.*?)</pre>', seen.dom)[1])
     assert list(found["sizes"]) == [
-        "verdict",
+        "trust",
         "reads-and-cells",
         "cells",
         "differences",

@@ -1,0 +1,151 @@
+"""What users wrote is shown as they wrote it; nothing of it runs."""
+
+import json
+import re
+
+import pytest
+import yaml
+from browser import needs_browser
+from made_up_page import made_up, tree_module
+from opened import opened
+from page_acts import explorer, legend
+from page_looks import draw_all, nothing_sticks_out
+from running import ROOT
+
+pytestmark = needs_browser
+
+SCRIPT = "<script>globalThis.ran = 1; alert(1)</script>"
+IMAGE = '"><img src=x onerror="globalThis.ran = 1; alert(2)">'
+END = "</script></style></title><script>globalThis.ran = 1</script>"
+TEMPLATE = "{{7*7}} ${7*7} {% raw %}"
+FORMULA = "=1+1"
+MATHS = r"$x$ $\frac{1}{2}$ \alpha_1"
+# right to left and never back, letters of Hebrew, a mark that shows nothing
+TURNED = "\u202eturned \u05e9\u05dc\u05d5\u05dd \u200frest"
+LONG = "long" * 75
+TEXTS = (SCRIPT, IMAGE, END, TEMPLATE, FORMULA, MATHS, TURNED, LONG)
+TYPES = (FORMULA, SCRIPT, TURNED, LONG)
+NOTE = f"{FORMULA} {END} {TEMPLATE} {IMAGE} {MATHS} {TURNED} {LONG}"
+# all texts of the page, folded ones as well, but not its scripts and styles
+SAID = """() => {
+  const parts = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const { parentElement: parent, data } = walk.currentNode;
+    if (!parent.closest('script, style')) parts.push(data);
+  }
+  return parts.join('\\n');
+}"""
+
+
+def hostile_config(config: dict) -> dict:
+    """Return a config in which every free text, as the schema has it, is hostile."""
+    path = ROOT / "config/schemas/config.schema.yaml"
+    turn = iter(TEXTS * 100)
+
+    def changed(value: object, schema: dict) -> object:
+        if isinstance(value, dict):
+            known, rest = (
+                schema.get("properties", {}),
+                schema.get("additionalProperties"),
+            )
+            rest = rest if isinstance(rest, dict) else {}
+            return {k: changed(one, known.get(k, rest)) for k, one in value.items()}
+        is_free = schema.get("type") == "string" and not {"enum", "pattern"} & set(
+            schema
+        )
+        return next(turn) if is_free and isinstance(value, str) else value
+
+    return changed(config, yaml.safe_load(path.read_text()))
+
+
+def hostile_tree():
+    """Return the maker of results with hostile names of types, groups and genes."""
+    tree = tree_module()
+    tree.EVIL, tree.TYPES = NOTE, TYPES
+    levels = (MATHS, IMAGE)
+    tree.design = lambda samples=tree.SAMPLES: {
+        name: {"condition": levels[i % 2], "note": NOTE}
+        for i, name in enumerate(samples)
+    }
+    tree.gene_names = lambda i: (f"GENE{i:04d}", f"{TEXTS[i % len(TEXTS)]} {i}")
+    return tree
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    root, tree = tmp_path_factory.mktemp("hostile"), hostile_tree()
+    config = hostile_config(tree.config())
+    config["write_report"]["title"] = " ".join(TEXTS)
+    config["design"]["contrasts"] = {"stim_vs_ctrl": ["condition", IMAGE, MATHS]}
+    return made_up(root, tree, settings=config)
+
+
+@pytest.fixture(scope="module")
+def seen(shell, hostile):
+    with opened(shell, hostile, hostile.parents[2]) as shown:
+        draw_all(shown)
+        yield shown
+
+
+def nothing_ran(seen):
+    assert seen.page.evaluate("globalThis.ran") is None
+    assert not seen.page.locator("img").count()
+    assert seen.heard == []
+
+
+def test_every_text_is_shown_as_it_was_written(seen):
+    assert seen.page.locator("h1").inner_text().strip() == " ".join(TEXTS)
+    assert seen.page.title() == " ".join(TEXTS)
+    said = seen.page.evaluate(SAID)
+    missing = [text for text in (*TEXTS, NOTE) if text not in said]
+    assert not missing
+    sheet = (seen.run / "samples.tsv").read_text()
+    assert sheet in seen.page.locator("#how pre").all_text_contents()
+    config = "\n".join(seen.page.locator("#config code").all_text_contents())
+    assert all(json.dumps(text, ensure_ascii=False) in config for text in TEXTS)
+    labels = seen.page.locator("#annotation-table tbody").text_content()
+    assert all(text in labels for text in TYPES)
+    # arithmetic in braces is no template
+    assert not re.search(r"^49$", said, re.MULTILINE)
+    nothing_ran(seen)
+
+
+def test_the_map_names_the_cells_as_they_were_named(seen):
+    explorer(seen)
+    seen.page.select_option("#explorer-color", "cell_type")
+    seen.wait()
+    assert set(legend(seen)) == set(TYPES)
+    seen.page.click("#explorer-pick")
+    tables = seen.page.locator("#explorer-tables").text_content()
+    assert all(text in tables for text in TYPES)
+    box = seen.page.locator("#explorer-map").bounding_box()
+    for i in range(1, 10):
+        across, down = box["width"] * i / 10, box["height"] * i / 10
+        seen.page.mouse.move(box["x"] + across, box["y"] + down)
+    nothing_ran(seen)
+
+
+def test_a_gene_with_a_hostile_name_is_chosen(seen):
+    for i in range(len(TEXTS)):
+        button = seen.page.locator("#markers-table button.gene").nth(i)
+        name = button.get_attribute("data-gene-name")
+        button.click()
+        assert name in seen.page.locator("#gene-panel h2").text_content()
+    seen.page.get_by_text("See it in the cells").click()
+    nothing_sticks_out(seen)
+    nothing_ran(seen)
+
+
+def test_a_spreadsheet_runs_nothing_of_a_saved_table(seen):
+    button = seen.page.locator(".bar:has(+ .scroll > #annotation-table)")
+    saved = seen.saved_table(button.locator("[data-save=csv]"))
+    assert set(saved["cell_type"]) == {f"'{FORMULA}", *TYPES} - {FORMULA}
+    nothing_ran(seen)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_long_and_turned_names_break_nothing(shell, hostile, width):
+    with opened(shell, hostile, hostile.parents[2], width=width) as seen:
+        nothing_sticks_out(seen)
+        nothing_ran(seen)
