@@ -330,6 +330,11 @@ def config_as_used():
     return canonical({key: config[key] for key in config if key != "previous"})
 
 
+def sections_of(*names):
+    """Return some sections of the configuration, for a rule that shows what others did."""
+    return canonical({name: config[name] for name in names})
+
+
 def accessions():
     """Return the runs of an archive that samples are fetched from."""
     rows = [row for rows in SHEETS.reads.values() for row in rows]

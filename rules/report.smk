@@ -449,7 +449,13 @@ rule draw_figures:
         runtime="2h",
     params:
         settings=config["draw_figures"],
-        config=config_as_used(),
+        config=sections_of(
+            "design",
+            "find_clusters",
+            "infer_networks",
+            "test_composition",
+            "test_expression",
+        ),
         design=design_sheet(),
         read_samples=READ_SAMPLES,
         shared=shared_digest(

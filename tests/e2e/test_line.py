@@ -237,6 +237,7 @@ KEYS = {
     # without terms in the sheet there is no such file
     "export_cellxgene": ({"title": "x"}, set()),
     "export_matrices": ({"enabled": False}, {"write_readme"}),
+    "draw_figures": ({"font_size": 8}, {"draw_figures"}),
     "write_report": ({"title": "x"}, {"write_report"}),
 }
 # the provenance of a run: they hold the config, so every change of it re-runs them
