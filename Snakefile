@@ -26,7 +26,6 @@ rule all:
         "results/report/report.html",
         "results/report/reads2cells.h5ad",
         "results/report/manifest.json",
-        "results/report/figures",
         "results/README.md",
         comparison_page(),
         exports(),

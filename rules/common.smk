@@ -290,8 +290,10 @@ def optional_results():
 
 
 def exports():
-    """Return what other programs read: tables, matrices, and a file for CELLxGENE."""
+    """Return what is for others: tables, figures, matrices, a file for CELLxGENE."""
     wanted = ["results/report/tables/cells.parquet"]
+    if config["draw_figures"]["formats"]:
+        wanted += ["results/report/figures"]
     if config["export_matrices"]["enabled"]:
         wanted += [f"results/report/matrices/{sample}.h5" for sample in SAMPLES]
     return [*wanted, *(["results/report/cellxgene.h5ad"] if TERMS else [])]
@@ -371,6 +373,7 @@ def files_here():
             ),
             "find_clones": bool(config["find_clones"]["reference_types"]),
             "infer_velocity": bool(config["infer_velocity"]["mode"]),
+            "figures": bool(config["draw_figures"]["formats"]),
             "matrices": config["export_matrices"]["enabled"],
             "cellxgene": bool(TERMS),
             "previous": PREVIOUS is not None,

@@ -93,6 +93,7 @@ REPORT = (
             "every figure of the page as PDF and SVG; `index.tsv` in it tells what "
             "each one shows and of which table",
         ),
+        when="figures",
     ),
     *_of(
         "export_tables",

@@ -157,6 +157,7 @@ def folder(tmp_path_factory):
             test_gene_sets={"gene_sets": {"planted": "config/sets.gmt"}},
             infer_activities={"networks": {"planted": "config/network.tsv"}},
             compare_bulk={"table": "config/bulk.tsv"},
+            draw_figures={"formats": []},
         )
     assert done.returncode == 0, text_of(done)[-5000:]
     return folder

@@ -57,6 +57,12 @@ def test_all_terms_ask_for_the_file(project):
     assert planned(done)["export_cellxgene"] == 1
 
 
+def test_figures_can_be_switched_off(project):
+    counts = planned(dry_run(project, draw_figures={"formats": []}))
+    assert "draw_figures" not in counts
+    assert "write_report" in counts
+
+
 def test_matrices_can_be_switched_off(project):
     counts = planned(dry_run(project, export_matrices={"enabled": False}))
     assert "export_matrices" not in counts
