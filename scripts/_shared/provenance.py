@@ -29,6 +29,7 @@ NOT_IN_OBJECT = {
     "check_swaps",
     "compare_bulk",
     "design",
+    "draw_figures",
     "export_cellxgene",
     "export_matrices",
     "fetch_reads",
