@@ -32,7 +32,7 @@ demo: setup ## run the workflow on simulated reads and compare with what was pla
 	@python tests/demo/planted_found.py demo
 
 test: lint ## run all checks: format, lint, unit, dry-run and end-to-end tests
-	@pytest tests -rs
+	@pytest tests -rs --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-unit: setup-tests ## run the quick tests of the scripts alone
 	@pytest tests/unit
