@@ -19,6 +19,7 @@ from _shared.run_changes import (
     counterparts,
     expression_table,
     flows,
+    lacking,
     marker_table,
     metric_table,
     read_labels,
@@ -125,7 +126,13 @@ def main(
         workflow=git_state(),
     )
     tables = compared(before, now, paths=paths, graph=read_graph(graph))
-    content = sum_up(before, now, tables, shared_genes(before, now))
+    content = sum_up(
+        before,
+        now,
+        tables,
+        genes=shared_genes(before, now),
+        lacking=lacking(before, now, paths),
+    )
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():

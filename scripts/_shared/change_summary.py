@@ -11,7 +11,7 @@ HOW = (
     "in configuration, inputs and versions among what the rule reads, and the rules "
     "before it whose results differ."
 )
-WORDS = {NOT_CALLED: "not called a cell", NOT_THERE: "sample not in that run"}
+WORDS = {NOT_CALLED: "not called a cell", NOT_THERE: "sample not in the run"}
 
 
 def plural(n: int, one: str, many: str | None = None) -> str:
@@ -66,7 +66,12 @@ def cells_by_sample(cells: pd.DataFrame) -> list[dict]:
 
 
 def sum_up(
-    previous: Run, now: Run, tables: dict[str, pd.DataFrame | None], genes: tuple | None
+    previous: Run,
+    now: Run,
+    tables: dict[str, pd.DataFrame | None],
+    *,
+    genes: tuple | None,
+    lacking: list[str],
 ) -> dict:
     """Return all that the page tells, as JSON can hold it.
 
@@ -77,6 +82,8 @@ def sum_up(
         `metrics` as `_shared/run_changes.py` makes them; None for what a run lacks.
     genes
         Number of genes before, now and in both, if it is known.
+    lacking
+        Files that the earlier run should have as this one has them, but has not.
     """
     config, rules, cells = (tables[name] for name in ("config", "rules", "cells"))
     shared = [name for name in now.samples if name in previous.samples]
@@ -106,17 +113,24 @@ def sum_up(
         "metrics": records(_differing(tables["metrics"])),
     }
     differing = rules[rules["status"] != "same results"]
-    content["identical"] = config.empty and differing.empty
-    content["notes"] = _notes(content, genes)
+    content["identical"] = config.empty and differing.empty and not lacking
+    content["notes"] = [
+        *_gaps(previous.damaged(), lacking),
+        *_notes(content, genes),
+    ]
     content["headline"] = _headline(content, differing)
     content["sentences"] = _sentences(content)
     return content
 
 
 def _differing(metrics: pd.DataFrame) -> pd.DataFrame:
-    sides = metrics[["previous", "now"]].astype(object)
-    sides = sides.where(sides.notna(), None)
-    return metrics[sides["previous"].ne(sides["now"])]
+    """Return the rows whose value differs, or what it was judged to be."""
+    is_told = pd.Series(False, index=metrics.index)
+    for columns in (["previous", "now"], ["previous_status", "status"]):
+        sides = metrics[columns].astype(object)
+        sides = sides.where(sides.notna(), None)
+        is_told |= sides[columns[0]].ne(sides[columns[1]])
+    return metrics[is_told]
 
 
 def _clusters(table: pd.DataFrame | None) -> dict | None:
@@ -141,6 +155,28 @@ def _labels(table: pd.DataFrame | None) -> dict | None:
         "n_changed": int(changed["n_cells"].sum()),
         "flows": records(table),
     }
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _gaps(damaged: list[str], lacking: list[str]) -> list[str]:
+    """Return what the earlier folder lacks, a sentence each."""
+    notes = []
+    if damaged:
+        notes.append(
+            "The earlier folder is not what its manifest says "
+            f"({_few(damaged)}: gone, or of another size): it may hold half of a "
+            "later run."
+        )
+    if lacking:
+        notes.append(
+            f"The earlier run lacks {plural(len(lacking), 'result')} of this one's "
+            f"({_few(lacking)}): not compared."
+        )
+    return notes
 
 
 def _notes(content: dict, genes: tuple | None) -> list[str]:
@@ -173,12 +209,28 @@ def _notes(content: dict, genes: tuple | None) -> list[str]:
             "No gene id is in both runs, so that every marker and every gene counts as "
             "gained or lost."
         )
-    for name, path in (
-        ("clusters", "annotate/cell_labels.tsv.gz"),
-        ("expression", "compare/expression.tsv"),
-    ):
-        if content[name] is None and samples["shared"]:
-            notes.append(f"{name} are not compared: a run lacks {path}, or its cells.")
+    compared = {row["sample"] for row in content["cells"]}
+    absent = [name for name in samples["shared"] if name not in compared]
+    if absent:
+        notes.append(
+            f"Cells of {_few(absent)} are not compared: a run lacks cell_metrics.tsv "
+            "of the sample."
+        )
+    if content["clusters"] is None and samples["shared"]:
+        notes.append(
+            "Clusters and labels are not compared: a run lacks "
+            "annotate/cell_labels.tsv.gz, or no cell is in clusters of both."
+        )
+    design = [r["key"] for r in content["config"] if r["key"].startswith("design: ")]
+    if content["expression"] is None:
+        notes.append(
+            "Differential genes are not compared: a run lacks compare/expression.tsv."
+        )
+    elif design:
+        notes.append(
+            f"The design differs ({_few(design)}): contrasts are compared by their "
+            "names, whatever they compare."
+        )
     return notes
 
 
@@ -189,16 +241,10 @@ def _headline(content: dict, differing: pd.DataFrame) -> str:
             "results are the same."
         )
     if differing.empty:
-        n = plural(
-            len(content["config"]),
-            "setting, file or version",
-            "settings, files or versions",
-        )
-        return (
-            f"The results are the same, though {n} differ."
-            if len(content["config"]) != 1
-            else f"The results are the same, though {n} differs."
-        )
+        n = len(content["config"])
+        things = plural(n, "setting, file or version", "settings, files or versions")
+        differ = f", though {things} {'differs' if n == 1 else 'differ'}" if n else ""
+        return f"The results that both runs have are the same{differ}."
     first = differing.iloc[0]
     return (
         f"Results differ from {first['rule']} on ({plural(len(differing), 'rule')}); "
@@ -223,7 +269,7 @@ def _sentences(content: dict) -> list[str]:
     if parts:
         found.append(f"Differing: {', '.join(parts)}.")
     rows = content["cells"]
-    if content["samples"]["shared"]:
+    if rows and content["samples"]["shared"]:
         kept, gained, lost = (
             sum(row[name] for row in rows) for name in ("kept", "gained", "lost")
         )
@@ -258,12 +304,15 @@ def _sentences(content: dict) -> list[str]:
                 f"{name}: {n['kept']:,} kept, {n['gained']:,} gained, "
                 f"{n['lost']:,} lost{turned}."
             )
-    judged = [
-        row
-        for row in content["metrics"]
-        if row["metric"] == "verdict"
-        or (row["status"] or "") != (row["previous_status"] or "")
-    ]
+    judged = []
+    for row in content["metrics"]:
+        sides = ("previous", "now")
+        if row["metric"] != "verdict":
+            sides = ("previous_status", "status")
+        # a number that only one run has is in the table
+        is_of_both = None not in (row["previous"], row["now"])
+        if is_of_both and row[sides[0]] != row[sides[1]]:
+            judged.append(row)
     found += [
         f"{row['sample']}: {row['metric']} {row['previous']} → {row['now']}"
         + (

@@ -6,7 +6,7 @@ import jinja2
 from markupsafe import Markup
 
 from _shared.alluvial import alluvial
-from _shared.report_tables import shown
+from _shared.report_tables import bidi_shown, shown
 
 TEMPLATES = Path(__file__).parent
 
@@ -39,8 +39,7 @@ def comparison_page(comparison: dict, title: str) -> str:
     )
     environment.filters["shown"] = shown
     style = (TEMPLATES / "page" / "style.css").read_text(encoding="utf-8")
-    return (
-        environment.get_template("comparison_page.html.j2")
-        .render(c=with_drawings(comparison), title=title, style=Markup(style))
-        .lstrip()
+    page = environment.get_template("comparison_page.html.j2").render(
+        c=with_drawings(comparison), title=title, style=Markup(style)
     )
+    return bidi_shown(page.lstrip())

@@ -15,6 +15,7 @@ from _shared.same_content import OF_THE_JOB, same
 NOT_CALLED = "not_called"
 NOT_THERE = "sample_not_in_run"
 CONFIG_COLUMNS = ["what", "key", "previous", "now"]
+CELL_COLUMNS = ["sample", "change", "reason", "n_cells"]
 GROUPINGS = {"cell_type": "cell_type_markers.tsv", "cluster": "markers.tsv"}
 
 
@@ -161,12 +162,12 @@ def rule_table(
         own = own_causes(config, rule)
         if rule in counts:
             _, both, n = counts[rule]
-            status = "results differ" if n else "new" if rule in new else ""
+            status = "results differ" if n else "only now" if rule in new else ""
             if not status and own:
                 status = "same results"
         else:
             both, n = 0, 0
-            status = "gone" if _has_files(rule, previous.results) else ""
+            status = "only before" if _has_files(rule, previous.results) else ""
         if status:
             is_same = status == "same results"
             causes = (
@@ -177,6 +178,20 @@ def rule_table(
             rows.append((rule, status, both, n, "; ".join(causes)))
     columns = ["rule", "status", "n_files", "n_different", "causes"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def lacking(previous: Run, now: Run, paths: dict[str, list[str]]) -> list[str]:
+    """Return the files of this run that the earlier one should have, but has not.
+
+    Not those of samples, or of whole rules, that only this run has.
+    """
+    only_now = set(now.samples) - set(previous.samples)
+    found = []
+    for of_rule in paths.values():
+        told = [p for p in of_rule if not only_now & {*Path(p).parts[1:2]}]
+        absent = [p for p in told if not (previous.results / p).exists()]
+        found += absent if len(absent) < len(told) else []
+    return found
 
 
 def _has_files(rule: str, results: Path) -> bool:
@@ -219,27 +234,33 @@ def cell_changes(
             reasons = other["reason"].reindex(sorted(cells)).fillna(NOT_CALLED)
         found = reasons.value_counts().sort_index().sort_values(ascending=False)
         rows += [(sample, change, reason, int(n)) for reason, n in found.items()]
-    return pd.DataFrame(rows, columns=["sample", "change", "reason", "n_cells"])
+    return pd.DataFrame(rows, columns=CELL_COLUMNS)
 
 
 def cell_table(previous: Run, now: Run) -> pd.DataFrame:
-    """Return `cell_changes` of every sample of either run."""
-    names = [*now.samples, *(s for s in previous.samples if s not in now.samples)]
-    found = [
-        cell_changes(
-            name,
-            read_cells(previous, name) if name in previous.samples else None,
-            read_cells(now, name) if name in now.samples else None,
-        )
-        for name in names
-    ]
-    return pd.concat(found, ignore_index=True)
+    """Return `cell_changes` of every sample of either run.
+
+    A sample is left out if a run has it, but no table of its cells.
+    """
+    found = []
+    for name in [*now.samples, *(s for s in previous.samples if s not in now.samples)]:
+        having = [run for run in (previous, now) if name in run.samples]
+        tables = {run.results: read_cells(run, name) for run in having}
+        if all(table is not None for table in tables.values()):
+            sides = [tables.get(run.results) for run in (previous, now)]
+            found.append(cell_changes(name, *sides))
+    return (
+        pd.concat(found, ignore_index=True)
+        if found
+        else pd.DataFrame(columns=CELL_COLUMNS)
+    )
 
 
 def read_labels(run: Run) -> pd.DataFrame | None:
     """Return cluster and cell type of every cell that is in the clusters."""
-    table = run.table("annotate/cell_labels.tsv.gz", dtype=str)
-    return None if table is None else table.set_index("cell")[["cluster", "cell_type"]]
+    columns = ["cell", "cluster", "cell_type"]
+    table = run.table("annotate/cell_labels.tsv.gz", dtype=str, usecols=columns)
+    return None if table is None else table.set_index("cell")
 
 
 def flows(previous: pd.Series, now: pd.Series) -> pd.DataFrame:
@@ -356,7 +377,11 @@ def marker_table(previous: Run, now: Run, clusters: pd.DataFrame) -> pd.DataFram
     text = {"cluster": str, "cell_type": str, "gene_id": str, "gene_name": str}
     found = []
     for grouping, name in GROUPINGS.items():
-        sides = [run.table(f"annotate/{name}", dtype=text) for run in (previous, now)]
+        used = [grouping, "rank", "gene_id", "gene_name"]
+        sides = [
+            run.table(f"annotate/{name}", dtype=text, usecols=used)
+            for run in (previous, now)
+        ]
         if sides[0] is None or sides[1] is None:
             continue
         if grouping == "cluster":
@@ -383,8 +408,14 @@ def expression_changes(
         Limit of `padj` in the earlier and in the present run.
     """
     keys = ["contrast", "cell_type", "gene_id"]
-    shown = [*keys, "gene_name", "log2_fold_change", "padj"]
-    sides = [side.reindex(columns=shown) for side in (previous, now)]
+    numbers = ["log2_fold_change", "padj"]
+    # a table without rows has no types, one without p-values no such column
+    sides = [
+        side.reindex(columns=[*keys, "gene_name", *numbers]).astype(
+            dict.fromkeys(numbers, float)
+        )
+        for side in (previous, now)
+    ]
     table = sides[0].merge(sides[1], on=keys, how="outer", suffixes=("_p", "_n"))
     was = table["padj_p"] < fdr[0]
     is_now = table["padj_n"] < fdr[1]
@@ -428,7 +459,11 @@ def expression_changes(
 def expression_table(previous: Run, now: Run) -> pd.DataFrame | None:
     """Return `expression_changes`; None where a run has no table."""
     text = dict.fromkeys(("cell_type", "contrast", "gene_id", "gene_name"), str)
-    sides = [run.table("compare/expression.tsv", dtype=text) for run in (previous, now)]
+    used = {*text, "log2_fold_change", "padj"}
+    sides = [
+        run.table("compare/expression.tsv", dtype=text, usecols=used.__contains__)
+        for run in (previous, now)
+    ]
     if sides[0] is None or sides[1] is None:
         return None
     limits = [
@@ -445,7 +480,8 @@ def numbers_of(run: Run, sample: str) -> dict[str, tuple]:
         found["verdict"] = (verdict["verdict"], verdict.get("reason", ""))
     for name, metric in (run.facts(f"count/{sample}/metrics.json") or {}).items():
         found[name] = (metric["value"], metric["status"])
-    ledger = run.table(f"cells/{sample}/ledger.tsv")
+    columns = ["step", "removed_first", "remaining"]
+    ledger = run.table(f"cells/{sample}/ledger.tsv", usecols=columns)
     if ledger is not None:
         for step, removed, left in zip(
             ledger["step"], ledger["removed_first"], ledger["remaining"], strict=True

@@ -105,6 +105,7 @@ class Tree:
         ]
         self.n_reads = {"a": 100, "b": 200}
         self.verdict = dict.fromkeys(self.samples, "kept")
+        self.outputs = {}
 
     def write(self) -> Path:
         results = self.results
@@ -156,6 +157,10 @@ class Tree:
             "sheets": {"config/samples.tsv": sheet},
             "inputs": self.inputs,
             "reference": self.reference,
+            "outputs": [
+                {"path": f"results/{name}", "sha256": "", "bytes": size}
+                for name, size in self.outputs.items()
+            ],
         }
         write_json(results / "report/manifest.json", manifest)
         recorded = {"inputs": self.inputs, "reference": self.reference}
@@ -394,6 +399,58 @@ def test_differential_genes_are_judged_at_the_limit_of_their_own_run():
     assert reasons["kept"] == ""
 
 
+@pytest.mark.parametrize("of", ["before", "now"])
+def test_a_run_in_which_nothing_was_tested_loses_or_gains_every_gene(pair, of):
+    before, now = pair
+    (before if of == "before" else now).expression = []
+    _, folder = compare(before, now)
+    found = table(folder, "expression")
+    change = {"before": "gained", "now": "lost"}[of]
+    assert found["change"].tolist() == [change] * 4
+    assert set(found["reason"]) == {f"not tested {of}"}
+
+
+def test_a_run_without_p_values_has_no_padj_to_compare(pair):
+    before, now = pair
+    before.write()
+    path = before.results / "compare/expression.tsv"
+    effects = pd.read_csv(path, sep="\t").drop(columns="padj")
+    effects.to_csv(path, sep="\t", index=False)
+    before.write = lambda: None
+    _, folder = compare(before, now)
+    found = table(folder, "expression")
+    assert found["change"].tolist() == ["gained"] * 4
+    assert set(found["reason"]) == {"no padj before"}
+
+
+def test_names_that_look_like_missing_values_are_names(pair):
+    before, now = pair
+    for run in pair:
+        run.types["1"] = "None"
+        run.expression = [("NA", *row[1:]) for row in run.expression]
+    before.samples = now.samples = ["a", "NA"]
+    for run in pair:
+        run.called = [c.replace("-b", "-NA") for c in run.called]
+        run.dropped = {f"C5-{s}": "doublet" for s in run.samples}
+        run.cluster = {c.replace("-b", "-NA"): k for c, k in run.cluster.items()}
+        run.n_reads, run.verdict = {"a": 1, "NA": 1}, {"a": "kept", "NA": "kept"}
+    content, folder = compare(before, now)
+    assert content["samples"]["shared"] == ["a", "NA"]
+    assert content["labels"]["n_cells"] == 10
+    assert set(table(folder, "labels")["cell_type"]) == {"T cells", "None"}
+    assert content["expression"][0]["cell_type"] == "NA"
+
+
+def test_a_number_that_is_judged_otherwise_is_told_though_it_is_the_same(pair):
+    before, now = pair
+    before.write(), now.write()
+    reads = {"n_reads": {"value": 100, "status": "fail"}}
+    write_json(now.results / "count/a/metrics.json", reads)
+    now.write = lambda: now.results
+    content, _ = compare(before, now)
+    assert "a: n_reads 100 → 100 (pass → fail)." in content["sentences"]
+
+
 def test_a_number_that_differs_is_told_with_its_difference(pair):
     before, now = pair
     now.n_reads["a"] = 150
@@ -449,7 +506,7 @@ def test_where_no_setting_differs_versions_are_named(pair):
     assert rule(content, "annotate_clusters")["causes"] == "scanpy: 1.0 → 2.0"
 
 
-def test_rules_that_only_one_run_has_are_new_or_gone(pair):
+def test_rules_of_which_only_one_run_has_files_are_told_so(pair):
     before, now = pair
     gone = before.results / "annotate/paga.tsv"
     gone.parent.mkdir(parents=True)
@@ -458,9 +515,9 @@ def test_rules_that_only_one_run_has_are_new_or_gone(pair):
     content, _ = compare(
         before, now, {**without, "find_clusters": ["clusters/new.tsv"]}
     )
-    assert rule(content, "find_clusters")["status"] == "new"
-    assert rule(content, "order_cells")["status"] == "gone"
-    assert rule(content, "test_expression")["status"] == "gone"
+    assert rule(content, "find_clusters")["status"] == "only now"
+    assert rule(content, "order_cells")["status"] == "only before"
+    assert rule(content, "test_expression")["status"] == "only before"
 
 
 def test_a_run_that_lacks_a_table_is_compared_without_it(pair):
@@ -476,6 +533,98 @@ def test_a_run_that_lacks_a_table_is_compared_without_it(pair):
         "cluster",
         "n_cells",
     ]
+
+
+def test_cells_are_not_gained_where_only_their_table_is_gone(pair):
+    before, now = pair
+    before.write()
+    (before.results / "cells/a/cell_metrics.tsv").unlink()
+    before.write = lambda: None
+    content, folder = compare(before, now)
+    assert set(table(folder, "cells")["sample"]) == {"b"}
+    said = " ".join(content["notes"])
+    assert "Cells of a are not compared: a run lacks cell_metrics.tsv" in said
+    assert "lacks 1 result of this one's (cells/a/cell_metrics.tsv)" in said
+    # the rest is the same, but that is not all
+    assert not content["identical"]
+    assert content["headline"] == "The results that both runs have are the same."
+
+
+def test_a_run_without_any_table_of_cells_is_compared(pair):
+    before, now = pair
+    before.write()
+    for sample in before.samples:
+        (before.results / f"cells/{sample}/cell_metrics.tsv").unlink()
+    before.write = lambda: None
+    content, folder = compare(before, now)
+    assert content["cells"] == []
+    assert len(table(folder, "cells")) == 0
+    assert rule(content, "filter_cells")["status"] == "only now"
+
+
+def test_a_sample_more_lacks_nothing_whatever_its_name(pair):
+    before, now = pair
+    before.samples, before.verdict = ["a"], {"a": "kept"}
+    now.samples = ["a", "cells"]
+    now.n_reads, now.verdict = {"a": 1, "cells": 1}, {"a": "kept", "cells": "kept"}
+    now.called = [c.replace("-b", "-cells") for c in now.called]
+    now.dropped = {"C5-a": "doublet"}
+    now.cluster = {c: "0" if c[1] in "012" else "1" for c in now.called}
+    paths = {
+        "filter_cells": [
+            f"cells/{s}/{name}.tsv"
+            for s in now.samples
+            for name in ("cell_metrics", "ledger")
+        ]
+    }
+    before.write()
+    (before.results / "cells/a/ledger.tsv").unlink()
+    before.write = lambda: None
+    content, _ = compare(before, now, paths)
+    (note,) = [note for note in content["notes"] if "lacks" in note]
+    assert "lacks 1 result of this one's (cells/a/ledger.tsv)" in note
+
+
+def test_contrasts_of_another_design_are_told(pair):
+    before, now = pair
+    before.config["design"] = {"contrasts": {"x": ["condition", "b", "a"]}}
+    now.config["design"] = {"contrasts": {"x": ["condition", "a", "b"]}}
+    content, _ = compare(before, now)
+    assert any("design: contrasts: x): contrasts are" in n for n in content["notes"])
+
+
+def test_a_folder_that_a_later_run_left_half_way_is_told(pair):
+    before, now = pair
+    before.outputs = {"annotate/markers.tsv": 1, "report/report.html": 5}
+    content, _ = compare(before, now)
+    (note,) = content["notes"]
+    assert "not what its manifest says (annotate/markers.tsv, report/report.h" in note
+
+
+def test_a_folder_that_is_as_its_manifest_says_needs_no_word(pair):
+    before, now = pair
+    before.write()
+    path = before.results / "annotate/markers.tsv"
+    before.outputs = {"annotate/markers.tsv": path.stat().st_size}
+    content, _ = compare(before, now)
+    assert content["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("annotate/cell_labels.tsv.gz", b"\x1f\x8b\x08\x00half"),
+        ("annotate/markers.tsv", b"cluster\tgene\n0\tG1\n"),
+        ("cells/a/verdict.json", b"{"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_in_a_sentence(pair, name, content):
+    before, now = pair
+    before.write()
+    (before.results / name).write_bytes(content)
+    before.write = lambda: None
+    with pytest.raises(UserError, match=f"{name}: cannot be read .*written anew"):
+        compare(before, now)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -535,6 +684,29 @@ def test_objects_are_the_same_if_their_arrays_are(tmp_path):
     assert not same(a, b)
 
 
+@pytest.mark.parametrize("name", ["x.h5ad", "x.tsv.gz"])
+def test_a_broken_file_is_not_the_same(tmp_path, name):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / name
+        if name.endswith(".gz"):
+            with gzip.GzipFile(path, "wb", mtime=0) as handle:
+                handle.write(np.random.default_rng(0).bytes(9999))
+        else:
+            ad.AnnData(np.eye(4)).write_h5ad(path)
+    path.write_bytes(path.read_bytes()[:600])
+    assert not same(tmp_path / "a" / name, path)
+
+
+def test_numbers_that_are_missing_in_both_objects_are_the_same(tmp_path):
+    for name in ("a", "b"):
+        with h5py.File(tmp_path / f"{name}.h5ad", "w") as file:
+            file.attrs["written"] = name
+            file["missing"] = np.nan
+            file["text"] = "x"
+    assert same(tmp_path / "a.h5ad", tmp_path / "b.h5ad")
+
+
 def test_folders_are_compared_by_their_files_but_for_what_tells_of_the_job(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name / "raw").mkdir(parents=True)
@@ -559,9 +731,26 @@ def test_what_is_no_earlier_run_is_said_in_a_sentence(tmp_path):
         find_previous(str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"holds no finished run \(there is no results"):
         find_previous(str(tmp_path))
+    with pytest.raises(UserError, match=r"File name too long; name a folder that you"):
+        find_previous("x" * 5000)
     results = Tree(tmp_path).write()
     with pytest.raises(UserError, match="is the folder of this run; copy"):
         find_previous(str(tmp_path), present=results)
+
+
+def test_samples_are_read_from_the_sheet_of_a_manifest_as_from_the_sheet(tmp_path):
+    results = Tree(tmp_path).write()
+    path = results / "report/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["config"]["samples"] = "./config//samples.tsv"
+    sheet = "# mine\ncondition\t sample \n\t\nx\t001\n#y\tb\nx\tNA \n"
+    manifest["sheets"] = {"config/samples.tsv": sheet}
+    write_json(path, manifest)
+    assert read_previous(results).samples == ["001", "NA"]
+    manifest["sheets"] = {}
+    write_json(path, manifest)
+    with pytest.raises(UserError, match=r"is no manifest .*samples.tsv"):
+        read_previous(results)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"config": {}}'])
