@@ -381,6 +381,15 @@ def files_here():
     )
 
 
+def final_outputs():
+    """Return what the manifest has checksums of: all of the last stages, but itself."""
+    paths = [path for _, paths in files_here() for path in paths]
+    last = ("report", "annotate", "compare", "README.md")
+    wanted = [path for path in paths if path.split("/")[0] in last]
+    wanted.remove("report/manifest.json")
+    return [*(f"results/{path}".rstrip("/") for path in wanted), *quality_reports()]
+
+
 def patterns_here():
     """Return by the pattern of every file of this run the rules that write it."""
     by_rule = rules_of(files_here(), read_samples=READ_SAMPLES)

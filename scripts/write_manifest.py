@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("write_manifest")
 
+# Snakemake's own, in the folders that a rule makes
+STAMP = ".snakemake_timestamp"
+
+
+def output_records(paths: list[Path]) -> list[dict[str, str | int]]:
+    """Return a record per file that the run wrote, those in folders among them."""
+    return [of for of in records(paths) if Path(of["path"]).name != STAMP]
+
 
 def main(
     *,
@@ -37,6 +45,8 @@ def main(
     ----------
     recorded
         What went in with its checksums, as `record_inputs` writes it.
+    outputs
+        Files, and folders of files, that came out.
     """
     given = json.loads(recorded.read_text(encoding="utf-8"))
     star = star_version.read_text().strip() if star_version else None
@@ -53,11 +63,12 @@ def main(
         "sheets": {str(path): path.read_text(encoding="utf-8-sig") for path in sheets},
         "inputs": given["inputs"],
         "reference": given["reference"],
-        "outputs": records(outputs),
+        "outputs": output_records(outputs),
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     manifest.write_text(text, encoding="utf-8")
-    logger.info("%d inputs", sum(len(files) for files in content["inputs"].values()))
+    n_inputs = sum(len(files) for files in content["inputs"].values())
+    logger.info("%d inputs, %d outputs", n_inputs, len(content["outputs"]))
 
 
 if "snakemake" in globals():

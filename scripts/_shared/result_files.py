@@ -90,8 +90,8 @@ REPORT = (
         "draw_figures",
         (
             "report/figures/",
-            "every figure of the page as PDF and SVG; `index.tsv` in it tells what "
-            "each one shows and of which table",
+            "every figure of the page for print, in the formats of `draw_figures: "
+            "formats`; `index.tsv` in it tells what each one shows and of which table",
         ),
         when="figures",
     ),
@@ -135,8 +135,8 @@ REPORT = (
         "write_manifest",
         (
             "report/manifest.json",
-            "SHA-256 of inputs, reference and outputs; versions, configuration, "
-            "sheets, seed",
+            "SHA-256 and size of inputs, reference, and all files in `report/`, "
+            "`annotate/` and `compare/`; versions, configuration, sheets, seed",
         ),
     ),
     *_of(
@@ -167,7 +167,8 @@ REPORT = (
             "can be told",
             {
                 "rule": "name of the rule",
-                "status": "`results differ`, `same results`, `new` or `gone`",
+                "status": "`results differ`, `same results`, or which run alone has "
+                "its files: `only now`, `only before`",
                 "n_files": "result files that were compared",
                 "n_different": "those whose content differs",
                 "causes": "settings and inputs that changed, rules that it follows",
@@ -179,7 +180,8 @@ REPORT = (
             {
                 "change": "`kept`, `gained` or `lost`",
                 "reason": "of a gained cell: what took it out before; of a lost one: "
-                "what takes it out now",
+                "what takes it out now (as in `ledger.tsv`; `not_called`: it was not "
+                "called a cell, `sample_not_in_run`: only the other run has it)",
                 "n_cells": "number of cells",
             },
         ),
@@ -238,6 +240,8 @@ REPORT = (
                 "previous": "value in the earlier run",
                 "now": "value in this run",
                 "difference": "now minus before, where both are numbers",
+                "previous_status": "how the earlier one was judged; of a verdict: why",
+                "status": "how this one is judged; of a verdict: why",
             },
         ),
         when="previous",

@@ -47,6 +47,17 @@ def test_outputs_have_checksum_and_size(given):
     assert record["bytes"] == 4
 
 
+def test_a_folder_stands_for_the_files_that_the_run_wrote_in_it(given, tmp_path):
+    folder = tmp_path / "figures"
+    (folder / "more").mkdir(parents=True)
+    for name in ("umap.svg", "more/umap.pdf", ".snakemake_timestamp"):
+        (folder / name).write_text(name)
+    found = written({**given, "outputs": [folder]})["outputs"]
+    paths = [str(folder / name) for name in ("more/umap.pdf", "umap.svg")]
+    assert [record["path"] for record in found] == paths
+    assert found[1]["bytes"] == len("umap.svg")
+
+
 def test_what_went_in_is_taken_as_it_was_recorded(given):
     recorded = json.loads(given["recorded"].read_text())
     manifest = written(given)

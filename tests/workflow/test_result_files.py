@@ -46,6 +46,22 @@ def test_the_readme_names_all_files_of_the_run_and_no_other(project, sections):
     assert not_made == []
 
 
+@pytest.mark.parametrize(
+    "sections",
+    [{}, ON, {"draw_figures": {"formats": []}, "export_matrices": {"enabled": False}}],
+    ids=["default", "all on", "exports off"],
+)
+def test_the_manifest_takes_every_file_of_the_last_stages(project, sections):
+    done = snakemake(project, "--dry-run", **sections)
+    assert done.returncode == 0, text_of(done)
+    job = re.search(r"rule write_manifest:\n    input: (.*)", done.stdout)[1]
+    taken = set(job.split(", "))
+    last = re.compile(r"report/|annotate/|compare/|README\.md$|reads/multiqc\.html$")
+    made = {f for f in planned_files(project, **sections) if last.match(f)}
+    made.remove("report/manifest.json")
+    assert {f"results/{path}" for path in made} <= taken
+
+
 def test_comparing_without_an_earlier_run_says_what_to_add(project):
     done = snakemake(project, "--dry-run", "compare_runs")
     assert done.returncode != 0
