@@ -20,6 +20,14 @@ from _shared.near_misses import did_you_mean
 SHORTEST_FASTQ_BYTES = 1000
 FASTQ_COLUMNS = ("fastq_1", "fastq_2", "fastq_3", "fastq_4")
 FILE_COLUMNS = (*FASTQ_COLUMNS, "bam")
+# columns of the table of cells that rules write
+OF_CELLS = {
+    *("cell", "total_counts", "n_genes_by_counts", "complexity", "size_factor"),
+    *("pct_counts_mt", "pct_counts_hb", "pct_counts_ribo", "pct_intronic"),
+    *("ambient_percent", "doublet_score", "predicted_doublet"),
+    *("leiden", "leiden_stability", "cell_label", "cell_label_confidence"),
+    *("cell_type", "cell_type_confidence", "cell_type_ontology_term_id"),
+}
 Row = dict[str, str]
 # how a sheet says what is no number
 WORDS = {"yes": True, "no": False, "auto": "auto", "none": None}
@@ -180,6 +188,14 @@ def read_samples(
         samples[name] = row
     if not samples:
         raise UserError(f"{path}: no samples; add one row per sample below the header.")
+    for name, row in samples.items():
+        # matrices of a sample are a folder of its name, and a file of its name with .h5
+        if name.endswith(".h5") and name.removesuffix(".h5") in samples:
+            raise UserError(
+                f"{path} row {row['_line']} column sample: '{name}' is also how the "
+                f"matrix of sample '{name.removesuffix('.h5')}' is called; name one of "
+                "them otherwise."
+            )
     return samples
 
 
@@ -443,6 +459,11 @@ def load_sheets(
             raise UserError(
                 f"config: design: columns: '{name}' is a key of filter_cells, which a "
                 "column of the sample sheet sets ; name the column otherwise."
+            )
+        if name in OF_CELLS:
+            raise UserError(
+                f"config: design: columns: '{name}' is a column that the table of "
+                "cells has anyway; name the column otherwise."
             )
     samples = read_samples(
         config["samples"],

@@ -68,6 +68,21 @@ def test_matrices_can_be_switched_off(project):
     assert "export_matrices" not in counts
 
 
+def test_a_sample_named_as_the_matrix_of_another_is_refused(project):
+    sheet = project / "config/samples.tsv"
+    sheet.write_text(sheet.read_text() + "c.h5\tx\t../counts.h5ad\n")
+    sentence = refused(project)
+    assert "samples.tsv row 5 column sample: 'c.h5' is also how the matrix" in sentence
+    sheet.write_text(sheet.read_text().replace("\nc\t", "\nd\t"))
+    assert planned(dry_run(project))["export_matrices"] == 4
+
+
+@pytest.mark.parametrize("name", ["cell", "cell_type", "leiden"])
+def test_a_column_that_the_table_of_cells_has_anyway_is_refused(project, name):
+    sentence = refused(project, design={"columns": [name]})
+    assert f"design: columns: '{name}' is a column that the table of" in sentence
+
+
 def test_some_of_the_terms_are_refused_with_the_missing_ones(project):
     with_terms(project, without=["tissue_type", "donor_id"])
     assert "columns tissue_type, donor_id are missing" in refused(project)
