@@ -11,6 +11,8 @@ from _shared.logs import UserError
 from fetch_whitelist import main
 
 LIST = b"ACGT\nTTTT\n"
+# as names of the cases: the bytes of gzip tell the time
+FORMS = ("plain", "gzipped")
 
 
 @pytest.fixture
@@ -33,13 +35,13 @@ def fetch(monkeypatch, tmp_path):
 RIGHT = hashlib.sha256(LIST).hexdigest()
 
 
-@pytest.mark.parametrize("content", [LIST, gzip.compress(LIST)])
+@pytest.mark.parametrize("content", [LIST, gzip.compress(LIST)], ids=FORMS)
 def test_a_list_is_fetched_gzipped_or_not(fetch, content):
     fetch.archive.files["/list.gz"] = content
     assert fetch(RIGHT) == content
 
 
-@pytest.mark.parametrize("content", [b"AAAA\n", gzip.compress(b"AAAA\n")])
+@pytest.mark.parametrize("content", [b"AAAA\n", gzip.compress(b"AAAA\n")], ids=FORMS)
 def test_another_list_under_the_address_is_refused(fetch, content):
     fetch.archive.files["/list.gz"] = content
     with pytest.raises(UserError) as error:
