@@ -27,17 +27,28 @@ from _shared.paper import (
     on_paper,
     save,
 )
-from _shared.report_charts import group_names, groups_of, of_contrast
-from _shared.report_evidence import CHECKS, MOST_SAMPLES, RESOLUTION_PANELS, number
+from _shared.report_charts import (
+    group_names,
+    groups_of,
+    is_tested,
+    of_contrast,
+    top_genes,
+)
+from _shared.report_evidence import (
+    ambient_points,
+    ambient_rows,
+    doublet_points,
+    pair_squares,
+    resolution_panels,
+    sex_table,
+)
 from _shared.report_files import by_sample, load_sample, load_table
 from _shared.report_tables import (
-    best_genes,
     cells_by_gene,
     dot_plot_genes,
     failed_shares,
     ledger_shares,
     read_table,
-    square,
     z_scores,
 )
 from _shared.streams import Matrix, read_tables
@@ -72,8 +83,7 @@ OPTIONAL += ("velocity",)
 NOT_CLONES = ("normal", "reference")
 REMOVED = tuple(color for color in CATEGORIES if color != figures.CELL)
 # samples, or other rows, of one figure: the others are on further ones
-ROWS_OF_RIDGES, ROWS = 12, 30
-TOP_GENES = 25
+ROWS_OF_RIDGES, CURVES, ROWS = 12, 12, 30
 TOP_SETS = 15
 SETS_OF_GROUP, MOST_SETS = 3, 40
 METRICS = (
@@ -111,36 +121,6 @@ def runs(names: list, most: int) -> list[tuple[tuple[str, ...], list]]:
     ]
 
 
-def ambient_points(samples: dict[str, dict]) -> pd.DataFrame:
-    """Return the ambient share of each sample with its interval, in percent."""
-    rows = [
-        {
-            "name": name,
-            "value": number(facts["ambient"]["contamination_percent"]),
-            "low": number(facts["ambient"]["low"]),
-            "high": number(facts["ambient"]["high"]),
-            "filled": bool(facts["ambient"]["used"]),
-        }
-        for name, facts in samples.items()
-        if facts["ambient"]
-    ]
-    return pd.DataFrame(rows, columns=["name", "value", "low", "high", "filled"])
-
-
-def doublet_points(samples: dict[str, dict]) -> pd.DataFrame:
-    """Return expected and observed doublets of each scored sample, in percent."""
-    rows = [
-        {
-            "name": name,
-            "expected": 100 * number(facts["doublets"]["expected_rate"]),
-            "observed": 100 * number(facts["doublets"]["observed_rate"]),
-        }
-        for name, facts in samples.items()
-        if facts["doublets"]["threshold"] is not None
-    ]
-    return pd.DataFrame(rows, columns=["name", "expected", "observed"])
-
-
 def bounds_of(facts: dict) -> pd.DataFrame:
     """Return the limits of a sample's metrics, that of doublet scores among them."""
     table, limit = facts["thresholds"], facts["doublets"]["threshold"]
@@ -167,13 +147,13 @@ def read_drawings(samples: dict[str, dict]) -> Iterator[Drawing]:
         for name, facts in samples.items()
         if facts["saturation"] is not None and len(facts["saturation"])
     }
-    if curves:
+    for part, names in runs(list(curves), CURVES):
         yield Drawing(
-            name=("saturation",),
+            name=("saturation", *part),
             shows="Saturation and genes per cell by depth; dashed: extrapolated",
             source="count/*/saturation.tsv",
             draw=figures.saturation_curves,
-            data=(curves,),
+            data=({name: curves[name] for name in names},),
         )
     for part, names in runs(list(samples), ROWS_OF_RIDGES):
         cells = pd.concat([samples[name]["cell_metrics"] for name in names])
@@ -197,7 +177,7 @@ def read_drawings(samples: dict[str, dict]) -> Iterator[Drawing]:
             data=(points.loc[rows],),
             options={"xlabel": "doublets (%)"},
         )
-    points = ambient_points(samples)
+    points = ambient_points(ambient_rows(samples))
     for part, rows in runs(list(points.index), ROWS):
         if points["value"].notna().any():
             yield Drawing(
@@ -253,46 +233,23 @@ def swap_drawings(
     """Yield what speaks for swapped samples, where somebody looked."""
     if evidence is None:
         return
-    warned = table[table["status"] == "warn"]
-    pairs = set(zip(warned["sample"], warned["other"], strict=True))
-    shared = square(table[table["check"] == "shared_barcodes"], names)
-    distances = square(pd.DataFrame(evidence.get("distances", [])), names)
-    for kind, wide, options in (
-        (
-            "shared_barcodes",
-            shared,
-            {
-                "label": CHECKS["shared_barcodes"],
-                "most": 100.0,
-                "marked": pairs | {(b, a) for a, b in pairs},
-            },
-        ),
-        (
-            "expression_distance",
-            distances,
-            {"label": "distance between profiles (1 - correlation)", "digits": 2},
-        ),
-    ):
-        if wide is not None and len(wide) <= MOST_SAMPLES:
-            yield Drawing(
-                name=(kind,),
-                shows=f"Pairs of samples: {options['label']}",
-                source="cells/swaps.tsv, cells/swaps.json",
-                draw=evidence_figures.tiles,
-                data=(wide,),
-                options=options,
-            )
-    facts = pd.DataFrame(evidence["samples"])
-    facts = facts[facts["percent_xist"].notna()] if len(facts) else facts
+    for kind, (wide, options) in pair_squares(table, evidence, names).items():
+        yield Drawing(
+            name=(kind,),
+            shows=f"Pairs of samples: {options['label']}",
+            source="cells/swaps.tsv, cells/swaps.json",
+            draw=evidence_figures.tiles,
+            data=(wide,),
+            options=options,
+        )
+    facts = sex_table(table, evidence)
     if len(facts):
-        named = warned[warned["check"].isin(["sex_genes", "donor_sex"])]["sample"]
-        facts = facts.assign(warned=facts["sample"].isin(named))
         yield Drawing(
             name=("sex_genes",),
             shows="Cells with XIST and with genes of Y, a point per sample",
             source="cells/swaps.json",
             draw=evidence_figures.sex_points,
-            data=(facts.reset_index(drop=True),),
+            data=(facts,),
         )
 
 
@@ -409,12 +366,8 @@ def evidence_drawings(
     `least` is the stability from which on a cluster counts as found again.
     """
     resolutions, tree = tables["resolutions"], tables["cluster_tree"]
-    panels = {
-        name: label
-        for name, label in RESOLUTION_PANELS.items()
-        if name in resolutions and resolutions[name].notna().any()
-    }
-    if len(resolutions) > 1 and panels:
+    panels = resolution_panels(resolutions)
+    if panels:
         yield Drawing(
             name=("resolution_choice",),
             shows="What each resolution gives; red: the one in use",
@@ -495,10 +448,9 @@ def expression_drawings(
     title = f"{cell_type}, {contrast.name}"
     keys = contrast.name, cell_type
     source = "compare/expression.tsv"
-    fdr = None
-    if "padj" in results and results["p_value"].notna().any():
+    fdr, top = None, top_genes(results)
+    if is_tested(results):
         fdr = settings["fdr"]
-        top = best_genes(results, n=TOP_GENES)
         yield Drawing(
             name=("volcano", *keys),
             shows=f"Change and p-value of each gene, {title}; colored: FDR under {fdr}",
@@ -510,9 +462,6 @@ def expression_drawings(
         )
     else:
         results = results.assign(log2_fold_change=results["log2_fold_change_shrunken"])
-        size = results["log2_fold_change"].abs()
-        ordered = size.sort_values(ascending=False, kind="stable").index
-        top = results.loc[ordered].head(TOP_GENES)
     yield Drawing(
         name=("ma", *keys),
         shows=f"Change of each gene over its mean count, {title}"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import anndata as ad
 import h5py
 import jinja2
-from markupsafe import Markup
+import pandas as pd
+from markupsafe import Markup, escape
 
 from _shared import palette
 from _shared import report_charts as charts
@@ -25,7 +26,7 @@ from _shared.report_cells import cells_packs
 from _shared.report_differences import differences_section
 from _shared.report_files import TABLES, by_sample, load_sample, load_table
 from _shared.report_sources import Sources
-from _shared.report_tables import read_table, shown
+from _shared.report_tables import BIDI_CONTROL, bidi_shown, read_table, shown
 from _shared.streams import Matrix, read_tables
 from _shared.svg import Drawn
 
@@ -61,6 +62,12 @@ def inlined(text: str) -> Markup:
     return Markup(text.replace("<!--", r"<\!--"))
 
 
+def exact(value: object) -> Markup:
+    """Return a value for the scripts of the page, with its bidi controls."""
+    text = str(escape(value))
+    return Markup(BIDI_CONTROL.sub(lambda found: f"&#{ord(found[0])};", text))
+
+
 def page_file(name: str) -> str:
     """Return a file of the page's own style and scripts."""
     return (Path(sections.__file__).parent / "page" / name).read_text(encoding="utf-8")
@@ -78,14 +85,43 @@ def drawn_in(value: object) -> Iterator[Drawn]:
             yield from drawn_in(part)
 
 
+def drawn_flows(comparison: dict | None) -> list[Drawn]:
+    """Return the flows of a comparison that the page shows, with their numbers."""
+    parts = {name: (comparison or {}).get(name) for name in ("clusters", "labels")}
+    return [
+        Drawn(f"{name}-before-and-now", part["drawing"], pd.DataFrame(part["flows"]))
+        for name, part in parts.items()
+        if part
+    ]
+
+
+def all_markers(tables: dict[str, Path]) -> dict[str, pd.DataFrame]:
+    """Return the tables of markers as text: all rows, the columns that are shown."""
+    return {
+        name: pd.read_csv(
+            tables[name],
+            sep="\t",
+            dtype=str,
+            keep_default_na=False,
+            usecols={key for key, *_ in columns}.__contains__,
+        )
+        for name, columns in sections.MARKER_COLUMNS.items()
+        if name in tables
+    }
+
+
 def packs_of(
-    figures: list[Drawn], drawn: list[charts.Chart], cells: dict[str, str]
+    figures: list[Drawn],
+    drawn: list[charts.Chart],
+    rows: dict[str, pd.DataFrame],
+    cells: dict[str, str],
 ) -> dict[str, Markup]:
     """Return the packed tables of the page, by name: nothing in base64 is markup."""
     numbers = {
         figure.name: figure.numbers for figure in figures if figure.numbers is not None
     }
-    packs = {"figures": packed(numbers), "charts": charts.packed_charts(drawn), **cells}
+    packs = {"figures": packed(numbers), "charts": charts.packed_charts(drawn)}
+    packs |= {"rows": packed(rows), **cells}
     return {name: Markup(text) for name, text in packs.items()}
 
 
@@ -99,10 +135,12 @@ def render(context: dict) -> str:
         lstrip_blocks=True,
     )
     environment.filters["shown"] = shown
+    environment.filters["exact"] = exact
     environment.filters["slug"] = slug
     environment.filters["tojson_plain"] = json.dumps
     environment.tests["in_group"] = lambda name, group: name.startswith(f"{group}-")
-    return environment.get_template("report.html.j2").render(context).lstrip()
+    page = environment.get_template("report.html.j2").render(context).lstrip()
+    return bidi_shown(page)
 
 
 def main(
@@ -219,7 +257,9 @@ def main(
             "neutral": palette.NEUTRAL,
         },
     }
-    context["packs"] = packs_of(list(drawn_in(context)), drawn, explorer.packs)
+    figures = [*drawn_in(context), *drawn_flows(context["comparison"])]
+    rows = all_markers(tables)
+    context["packs"] = packs_of(figures, drawn, rows, explorer.packs)
     text = render(context)
     page.write_text(text, encoding="utf-8")
     logger.info("%d samples, %.1f MB", len(samples), len(text) / 1e6)

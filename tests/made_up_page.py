@@ -18,7 +18,12 @@ def tree_module() -> ModuleType:
     return module
 
 
-def made_up(root: Path, tree: ModuleType, settings: dict | None = None) -> Path:
+def made_up(
+    root: Path,
+    tree: ModuleType,
+    settings: dict | None = None,
+    comparison: Path | None = None,
+) -> Path:
     """Write results below `root` and the page that tells of them; return the page."""
     tree.write_tree(root)
     given = tree.report_arguments(root, settings=settings)
@@ -39,5 +44,6 @@ def made_up(root: Path, tree: ModuleType, settings: dict | None = None) -> Path:
         **given,
         settings=write_report.ReportSettings(title=title),
         benchmarks=root / "benchmarks",
+        comparison=comparison,
     )
     return given["page"]

@@ -41,8 +41,12 @@ class Opened:
         return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
 
     def open_all(self) -> None:
-        """Open what is folded, and let the page draw."""
+        """Open what is folded, pass by tables that get more rows; let the page draw."""
         self.page.evaluate(OPEN_ALL)
+        tables = "table[data-all-rows]"
+        for name in self.page.eval_on_selector_all(tables, "all => all.map(a => a.id)"):
+            self.page.locator(f"#{name}").scroll_into_view_if_needed()
+        self.page.wait_for_function(f"() => !document.querySelector('{tables}')")
         self.wait()
 
     def wait(self) -> None:

@@ -382,6 +382,44 @@ def a_table_is_saved_as_it_stands_on_disk(seen: Opened) -> None:
     assert n > 500
 
 
+def all_markers_are_searched_sorted_and_saved(seen: Opened) -> None:
+    """Look for a marker that is not among the first ones of its cluster."""
+    seen.open_all()
+    page = seen.page
+    for table, name in (
+        ("markers-table", "markers"),
+        ("type-markers-table", "cell_type_markers"),
+    ):
+        disk = seen.table(f"annotate/{name}.tsv")
+        bar = page.locator(f".bar:has(+ .scroll > #{table})")
+        said = bar.locator("[role=status]")
+        assert said.inner_text() == f"{len(disk):,} rows"
+        last = disk[disk["rank"].astype(int) > 10].iloc[-1]
+        wanted = disk[disk["gene_id"] == last["gene_id"]]
+        search = bar.locator("input[type=search]")
+        search.fill(last["gene_id"].lower())
+        assert said.inner_text() == f"{len(wanted)} of {len(disk):,} rows"
+        head = page.locator(f"#{table} th", has_text="rank").locator("button")
+        head.click()
+        head.click()
+        wanted = wanted.iloc[np.argsort(-wanted["rank"].astype(int), kind="stable")]
+        own = seen.saved_table(bar.locator("[data-save=csv]"))
+        assert own["rank"].tolist() == wanted["rank"].tolist()
+        assert own.equals(wanted[list(own)].set_axis(own.index))
+        shown = page.locator(f"#{table} tbody tr:visible")
+        assert shown.count() == len(wanted)
+        shown.first.locator("button.gene").click()
+        panel = page.locator("#gene-panel")
+        assert last["gene_id"] in panel.locator("h2").inner_text()
+        panel.get_by_role("button", name="Close").click()
+        page.emulate_media(media="print")
+        on_paper = page.locator(f"#{table} tbody tr:visible").count()
+        page.emulate_media(media="screen")
+        assert on_paper == (disk["rank"].astype(int) <= 10).sum()
+        search.fill("")
+        page.locator(f"#{table} th button").first.click()
+
+
 def every_chart_is_saved(seen: Opened) -> None:
     seen.open_all()
     packs = packs_of(seen)
@@ -467,5 +505,6 @@ ACTS = (
     a_gene_of_the_volcano_is_seen_in_the_cells,
     a_gene_of_a_table_is_seen_in_the_cells,
     a_table_is_saved_as_it_stands_on_disk,
+    all_markers_are_searched_sorted_and_saved,
     every_chart_is_saved,
 )

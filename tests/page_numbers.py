@@ -15,6 +15,9 @@ import numpy as np
 import pandas as pd
 from opened import Opened
 from scipy import sparse
+from sklearn.metrics import adjusted_rand_score
+
+from _shared.report_tables import bidi_shown
 
 MISSING = ("", "nan", "NaN", "null", "None")
 NUMBER = re.compile(r"-?[\d,]+(?:\.\d+)?(?:e[+-]\d+)?(?: %)?$")
@@ -35,6 +38,12 @@ CELLS = """() => [...document.querySelectorAll('table.sortable td')].map((td) =>
 NOT_OF_RESULTS = {"benchmarks-table", "checksums-table"}
 # tables that the page counts by itself, see `compared_counts`
 COUNTED = re.compile(r"verdicts|summary-\d+|thresholds-table|network-\d+")
+# why a cell is in one run alone, and the words of the page for it
+REASON = ["reason", "n_cells"]
+REASONS = {
+    "not_called": "not called a cell",
+    "sample_not_in_run": "sample not in that run",
+}
 
 
 @cache
@@ -285,6 +294,140 @@ def compared_counts(seen: Opened, packs: dict) -> int:
         + compared_thresholds(seen)
         + compared_modules(seen)
     )
+
+
+# --- what changed since an earlier run -----------------------------------------------
+
+
+def compared_changes(seen: Opened) -> Counter:
+    """Compare the section on an earlier run with its tables; count by table."""
+    return Counter(
+        {
+            label: _rows_agree(region_rows(seen, label), wanted, label)
+            for label, wanted in told_changes(seen).items()
+        }
+        | {"flow": _flow_of_clusters(seen), "agreement": _agreement(seen)}
+    )
+
+
+def told_changes(seen: Opened) -> dict[str, list[list[str]]]:
+    """Return the rows that the section must show, by the name of their table."""
+    tables = {
+        name: seen.table(f"report/comparison/{name}.tsv")
+        for name in ("config", "rules", "cells", "clusters", "markers", "expression")
+    }
+    metrics = seen.table("report/comparison/metrics.tsv")
+    differing = metrics[metrics["previous"] != metrics["now"]]
+    changes = ["kept", "turned", "gained", "lost"]
+    of_markers = ["grouping", "previous_group", "group"]
+    of_genes = ["contrast", "cell_type"]
+    return {
+        "what went in differently": tables["config"].head(60).to_numpy().tolist(),
+        "rules whose results differ": tables["rules"].to_numpy().tolist(),
+        "cells per sample": _cells_by_sample(tables["cells"]),
+        "clusters and their counterparts": _best_matches(tables["clusters"]),
+        "markers kept, gained and lost": _counted(
+            tables["markers"], of_markers, ["kept", "gained", "lost"]
+        ),
+        "differential genes kept, gained and lost": _counted(
+            tables["expression"], of_genes, changes
+        ),
+        "metrics that differ": differing.head(200).to_numpy().tolist(),
+    }
+
+
+def region_rows(seen: Opened, label: str) -> list[list[str]]:
+    """Return the shown texts of the table in a region of the page."""
+    return seen.page.eval_on_selector_all(
+        f"[aria-label='{label}'] tbody tr",
+        "all => all.map(row => [...row.cells].map(cell => cell.textContent.trim()))",
+    )
+
+
+def _rows_agree(shown: list[list[str]], wanted: list[list], label: str) -> int:
+    assert len(shown) == len(wanted), (label, len(shown), len(wanted))
+    n = 0
+    for row, told in zip(shown, wanted, strict=True):
+        for text, value in zip(row, map(str, told), strict=True):
+            assert _agrees(text, value), (label, text, value)
+            n += value not in MISSING
+    return n
+
+
+def _agrees(text: str, value: str) -> bool:
+    if text == bidi_shown(value) or is_shown(text, value):
+        return True
+    try:
+        return bool(factors_of(text, float(value)))
+    except ValueError:
+        return False
+
+
+def _cells_by_sample(table: pd.DataFrame) -> list[list[str]]:
+    """Return sample; cells before, now and in both, gained, lost; reasons of both."""
+    rows = []
+    for sample, part in table.groupby("sample", sort=False):
+        n = part["n_cells"].astype(int).groupby(part["change"]).sum()
+        kept, gained, lost = (n.get(name, 0) for name in ("kept", "gained", "lost"))
+        reasons = [
+            ", ".join(
+                f"{int(k):,} {REASONS.get(reason, reason)}"
+                for reason, k in part.loc[part["change"] == change, REASON].to_numpy()
+            )
+            for change in ("gained", "lost")
+        ]
+        counts = [kept + lost, kept + gained, kept, gained, lost]
+        rows.append([sample, *counts, *reasons])
+    return rows
+
+
+def _best_matches(table: pd.DataFrame) -> list[list]:
+    """Return for each cluster the earlier one with the largest Jaccard index."""
+    n = table.assign(n=table["n_cells"].astype(int)).pivot_table(
+        index="previous_cluster", columns="cluster", values="n", fill_value=0
+    )
+    union = np.add.outer(n.sum(axis=1).to_numpy(), n.sum().to_numpy()) - n
+    jaccard = n / union
+    rows = []
+    for now in sorted(n, key=int):
+        before = jaccard[now].idxmax()
+        mutual = "yes" if jaccard.loc[before].idxmax() == now else "no"
+        rows.append([now, before, n.loc[before, now], jaccard.loc[before, now], mutual])
+    return rows
+
+
+def _counted(table: pd.DataFrame, by: list[str], changes: list[str]) -> list[list]:
+    found = table.assign(n=1).pivot_table(
+        index=by, columns="change", values="n", aggfunc="sum", fill_value=0
+    )
+    found = found.reindex(columns=changes, fill_value=0).reset_index()
+    return found.to_numpy().tolist()
+
+
+def _flow_of_clusters(seen: Opened) -> int:
+    """Compare the ribbons of the drawing with the table of flows."""
+    table = seen.table("report/comparison/clusters.tsv")
+    told = seen.page.locator("#fig-clusters-before-and-now path title")
+    shown = sorted(told.all_text_contents())
+    sizes = table["n_cells"].astype(int)
+    wanted = table[sizes >= 0.001 * sizes.sum()]
+    assert shown == sorted(
+        f"{row.previous_cluster} → {row.cluster}: {int(row.n_cells):,} cells"
+        for row in wanted.itertuples()
+    )
+    return len(shown)
+
+
+def _agreement(seen: Opened) -> int:
+    """Compare the adjusted Rand index with that of the cells themselves."""
+    table = seen.table("report/comparison/clusters.tsv")
+    n = table["n_cells"].astype(int)
+    sides = (table[name].repeat(n) for name in ("previous_cluster", "cluster"))
+    wanted = f"adjusted Rand index of {adjusted_rand_score(*sides):.3f} "
+    text = seen.page.locator("body").text_content()
+    assert wanted in text, wanted
+    assert f"{n.sum():,} cells are in clusters of both runs" in text
+    return 2
 
 
 # --- the tables that charts are drawn from -------------------------------------------

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from _shared.figures import clipped, sized
+from _shared.figures import clipped, color_bar, sized
 from _shared.svg import INK, SURFACE, styled
 
 # log2 ratios at which color ends: one copy lost of two
@@ -44,6 +44,5 @@ def copy_number_heatmap(profiles: pd.DataFrame) -> Figure:
     axes.set_xticks((bounds[:-1] + bounds[1:]) / 2, labels, fontsize=sized(7))
     axes.set_yticks(range(len(clones)), [f"clone {clipped(name)}" for name in clones])
     axes.set_xlabel("chromosome")
-    bar = figure.colorbar(image, ax=axes, label="log2 ratio", aspect=10, shrink=0.9)
-    bar.outline.set_visible(False)
+    color_bar(figure, image, ax=axes, label="log2 ratio", aspect=10, shrink=0.9)
     return figure

@@ -2,18 +2,21 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from _shared.figures import CELL, LIMIT, NO_CELL, clipped, sized
+from _shared.figures import CELL, LIMIT, NO_CELL, clipped, color_bar, sized
 from _shared.palette import DOWN, UP
 from _shared.svg import GRID, INK, MUTED, SURFACE, styled
 
 # more columns than this have no room for numbers in the tiles
 MOST_WRITTEN = 14
+# opacity of a tile of nothing, and what the highest value adds
+FAINT, STRENGTH = 0.05, 0.75
 SEX_COLORS = {"female": UP, "male": DOWN, "": NO_CELL}
 
 
@@ -65,11 +68,17 @@ def tiles(
     pixels = np.zeros((rows, columns, 4))
     pixels[..., :3] = to_rgb(color)
     # the surface shines through, so that the tiles suit light and dark
-    pixels[..., 3] = 0.05 + 0.75 * strength
+    pixels[..., 3] = FAINT + STRENGTH * strength
     pixels[np.isnan(numbers), 3] = 0
     if values.size:
         axes.imshow(pixels, aspect="auto", interpolation="nearest")
-    if columns <= MOST_WRITTEN:
+    if columns > MOST_WRITTEN:
+        ends = [(*to_rgb(color), alpha) for alpha in (FAINT, FAINT + STRENGTH)]
+        scale = LinearSegmentedColormap.from_list("tiles", ends, N=10)
+        drawn = ScalarMappable(Normalize(0, most or 1), scale)
+        drawn.set_array(numbers)
+        color_bar(figure, drawn, ax=axes, aspect=30, fraction=0.03)
+    else:
         for y, x in np.argwhere(np.isfinite(numbers)):
             text = f"{numbers[y, x]:.{digits}f}"
             axes.text(
@@ -84,7 +93,8 @@ def tiles(
     axes.set(xlim=(-0.5, max(columns, 1) - 0.5), ylim=(max(rows, 1) - 0.5, -0.5))
     axes.tick_params(length=0, labelcolor=INK)
     axes.spines[:].set_visible(False)
-    axes.set_title(label)
+    # not over the tiles alone, which may be narrow beside long names
+    figure.suptitle(label, x=0.01, ha="left", fontsize=sized(10))
     return figure
 
 
@@ -141,7 +151,8 @@ def rate_pairs(table: pd.DataFrame, *, xlabel: str) -> Figure:
         Line2D([], [], ls="", marker="o", ms=7, mec=MUTED, mfc=SURFACE),
         Line2D([], [], ls="", marker="o", ms=7, color=CELL),
     ]
-    figure.legend(handles, ["expected", "observed"], loc="outside right upper")
+    names = ["expected", "observed"]
+    figure.legend(handles, names, loc="outside upper right", ncols=2)
     return figure
 
 
@@ -182,7 +193,7 @@ def sex_points(table: pd.DataFrame) -> Figure:
     axes.grid(color=GRID, lw=0.5)
     axes.set_axisbelow(True)
     if len(table):
-        figure.legend(loc="outside right upper")
+        figure.legend(loc="outside upper right", ncols=3)
     return figure
 
 
@@ -215,7 +226,7 @@ def resolution_curves(table: pd.DataFrame, *, panels: dict[str, str]) -> Figure:
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel="resolution", ylabel=label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(np.nanmax(y, initial=0), 1) * 1.08)
         if column.startswith("n_"):
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         else:

@@ -5,8 +5,12 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from _shared.palette import DOWN, NEUTRAL, UP, colors_of
@@ -14,7 +18,13 @@ from _shared.svg import GRID, INK, MOST_VECTOR_POINTS, MUTED, STYLE, SURFACE, st
 
 CELL, NO_CELL, LIMIT = "#3f90da", "#a0a4ab", "#bd1f01"
 MOST_LEGEND_ROWS = 24
-SHORT_NAME = 14
+SHORT_NAME, SHORTENED_NAME = 14, 20
+# height in inches
+LEGEND_ROW = 0.19
+# names of a map: beside it, and rows of them below it
+MOST_BESIDE, MOST_BELOW = 16, 12
+# share of a scatter's width that a letter of a gene's name takes, and letters
+LETTER, MOST_LETTERS = 0.019, 14
 # more points add nothing to a map
 MOST_DRAWN = 200_000
 QC_PANELS = {
@@ -38,8 +48,13 @@ def _short(value: float, _position: int | None = None) -> str:
 
 
 def clipped(name: object, most: int = 26) -> str:
+    """Return a name of `most` letters or fewer.
+
+    The middle is left out: names of one study often differ only at the end.
+    """
     text = str(name)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    end = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - end]}…{text[-end:]}"
 
 
 def sized(points: float) -> float:
@@ -50,6 +65,31 @@ def sized(points: float) -> float:
 def point_size(n: int) -> float:
     """Return the area of a point, in square points, of a map of `n` cells."""
     return float(np.clip(9000 / max(n, 1), 0.6, 22))
+
+
+def color_bar(figure: Figure, drawn: ScalarMappable, **options) -> Colorbar:
+    """Add the scale of colors; an end where values lie beyond it is pointed."""
+    values = np.ma.masked_invalid(drawn.get_array()).compressed()
+    low, high = drawn.get_clim()
+    ends = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}
+    extend = ends[int((values < low).any()), int((values > high).any())]
+    bar = figure.colorbar(drawn, extend=extend, **options)
+    bar.outline.set_visible(False)
+    # without edges the paper shines through between the steps; those of what is not
+    # opaque would lie on each other
+    if drawn.get_cmap()(0)[3] == 1:
+        bar.solids.set_edgecolor("face")
+    return bar
+
+
+def legend_entries(
+    handles: Sequence[Artist], names: Sequence[str], most: int
+) -> tuple[list[Artist], list[str]]:
+    """Return at most so many entries of a legend; the last one counts the others."""
+    if len(names) <= most:
+        return list(handles), list(names)
+    more = f"and {len(names) - most + 1} more"
+    return [*handles[: most - 1], Line2D([], [], ls="")], [*names[: most - 1], more]
 
 
 @styled
@@ -89,7 +129,8 @@ def knee_plot(ranks: pd.DataFrame) -> Figure:
 @styled
 def saturation_curves(curves: dict[str, pd.DataFrame]) -> Figure:
     """Draw saturation and genes by depth; beyond the measured depth (dot) dashed."""
-    figure = Figure(figsize=(7.4, 3), layout="constrained")
+    height = max(3, 0.3 + LEGEND_ROW * len(curves))
+    figure = Figure(figsize=(7.4, height), layout="constrained")
     panels = {
         "sequencing_saturation": "sequencing saturation (%)",
         "median_genes_per_cell": "median genes per cell",
@@ -98,12 +139,12 @@ def saturation_curves(curves: dict[str, pd.DataFrame]) -> Figure:
     for axes, (column, label) in zip(
         figure.subplots(1, 2), panels.items(), strict=True
     ):
-        for (name, curve), color in zip(curves.items(), colors, strict=True):
+        for curve, color in zip(curves.values(), colors, strict=True):
             shown = curve[curve["mean_reads_per_cell"] > 0]
             x, y = shown["mean_reads_per_cell"], shown[column]
             beyond = shown["source"] == "extrapolated"
             here = shown["source"] == "measured"
-            axes.plot(x[~beyond], y[~beyond], color=color, lw=1.8, label=clipped(name))
+            axes.plot(x[~beyond], y[~beyond], color=color, lw=1.8)
             axes.plot(x[beyond | here], y[beyond | here], color=color, lw=1.2, ls="--")
             axes.plot(x[here], y[here], "o", color=color, ms=4)
         axes.set(
@@ -112,8 +153,8 @@ def saturation_curves(curves: dict[str, pd.DataFrame]) -> Figure:
         axes.xaxis.set_major_formatter(FuncFormatter(_short))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
         axes.grid(color=GRID, lw=0.5)
-    if len(curves) <= MOST_LEGEND_ROWS:
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    handles = [Line2D([], [], color=color, lw=1.8) for color in colors]
+    figure.legend(handles, [clipped(name) for name in curves], loc="outside right")
     return figure
 
 
@@ -198,9 +239,12 @@ def stacked_bars(
     table: pd.DataFrame, *, colors: Sequence[str], xlabel: str, percent: bool = False
 ) -> Figure:
     """Draw one horizontal stack per row of `table`, one color per column."""
-    figure = Figure(figsize=(8.4, 1.0 + 0.34 * len(table)), layout="constrained")
+    n_named = min(table.shape[1], MOST_LEGEND_ROWS)
+    height = max(1.0 + 0.34 * len(table), 0.3 + LEGEND_ROW * n_named)
+    figure = Figure(figsize=(8.4, height), layout="constrained")
     axes = figure.subplots()
     left = np.zeros(len(table))
+    handles = []
     for column, color in zip(table.columns, colors, strict=True):
         widths = table[column].to_numpy(dtype=float)
         axes.barh(
@@ -209,22 +253,21 @@ def stacked_bars(
             left=left,
             color=color,
             height=0.72,
-            label=clipped(column),
             edgecolor=SURFACE,
             linewidth=0.6,
         )
         left += widths
+        handles.append(Patch(color=color))
     axes.set_yticks(range(len(table)), table.index.astype(str))
     axes.tick_params(axis="y", length=0, labelcolor=INK)
-    axes.invert_yaxis()
+    axes.set_ylim(len(table) - 0.5, -0.5)
     axes.set_xlabel(xlabel)
     axes.set_xlim(0, 100 if percent else max(left.max(initial=0) * 1.02, 1))
     axes.xaxis.set_major_formatter(FuncFormatter(_short))
     axes.spines["left"].set_visible(False)
-    handles, labels = axes.get_legend_handles_labels()
+    names = [clipped(name) for name in table.columns]
     figure.legend(
-        handles[:MOST_LEGEND_ROWS],
-        labels[:MOST_LEGEND_ROWS],
+        *legend_entries(handles, names, MOST_LEGEND_ROWS),
         loc="outside right upper",
         handlelength=1,
         handleheight=1,
@@ -234,7 +277,9 @@ def stacked_bars(
 
 def _umap_axes(*, n_beside: int = 0, n_below: int = 0) -> tuple[Figure, object]:
     """Return a map with room for so many rows of a legend beside it and below it."""
-    height = max(3.5, 0.9 + 0.19 * n_beside) if not n_below else 4.6 + 0.2 * n_below
+    height = (
+        max(3.5, 0.9 + LEGEND_ROW * n_beside) if not n_below else 4.6 + 0.2 * n_below
+    )
     figure = Figure(figsize=(4.9, height), layout="constrained")
     axes = figure.subplots()
     axes.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
@@ -256,11 +301,18 @@ def umap_by_category(
 ) -> Figure:
     """Draw cells colored by a categorical, with names in it if `name_groups`."""
     names = list(labels.cat.categories)
-    n_rows = min(len(names), MOST_LEGEND_ROWS + 1)
-    # beside the map long names would leave it no room
-    is_below = max((len(clipped(name)) for name in names), default=0) > SHORT_NAME
+    shown = [clipped(name, SHORTENED_NAME) for name in names]
+    longest = max(map(len, shown), default=0)
+    # beside the map long names, or many, would leave it no room
+    is_below = longest > SHORT_NAME or len(names) > MOST_BESIDE
+    # as many as are as wide as the map
+    n_columns = int(np.clip(4.3 / (0.45 + 0.075 * longest), 2, 6))
+    most = MOST_BELOW * n_columns if is_below else MOST_BESIDE
+    handles = [Line2D([], [], ls="", marker="o", ms=6, color=color) for color in colors]
+    entries = legend_entries(handles, shown, most)
+    n = len(entries[0])
     figure, axes = (
-        _umap_axes(n_below=-(-n_rows // 2)) if is_below else _umap_axes(n_beside=n_rows)
+        _umap_axes(n_below=-(-n // n_columns)) if is_below else _umap_axes(n_beside=n)
     )
     order = _shuffled(len(umap))
     codes = labels.cat.codes.to_numpy()[order]
@@ -290,16 +342,9 @@ def umap_by_category(
                     "alpha": 0.75,
                 },
             )
-    handles = [
-        Line2D([], [], ls="", marker="o", ms=6, color=color, label=clipped(name))
-        for name, color in zip(names[:MOST_LEGEND_ROWS], colors, strict=False)
-    ]
-    if len(names) > MOST_LEGEND_ROWS:
-        more = f"and {len(names) - MOST_LEGEND_ROWS} more"
-        handles.append(Line2D([], [], ls="", label=more))
-    place = {"loc": "outside lower center", "ncols": min(len(handles), 2)}
+    place = {"loc": "outside lower center", "ncols": min(n, n_columns)}
     place = place if is_below else {"loc": "outside right upper"}
-    figure.legend(handles=handles, handletextpad=0.2, **place)
+    figure.legend(*entries, handletextpad=0.2, **place)
     return figure
 
 
@@ -311,7 +356,7 @@ def umap_by_value(
     label: str,
     limits: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw cells colored by a number.
+    """Draw cells colored by a number; those without one are gray.
 
     Without `limits` the color range leaves out the utmost percent.
     """
@@ -325,13 +370,13 @@ def umap_by_value(
         c=values[order],
         vmin=low,
         vmax=high if high > low else low + 1,
-        cmap="viridis",
+        cmap=mpl.colormaps["viridis"].with_extremes(bad=NO_CELL),
+        plotnonfinite=True,
         s=point_size(len(umap)),
         lw=0,
         rasterized=len(umap) > MOST_VECTOR_POINTS,
     )
-    bar = figure.colorbar(points, ax=axes, label=label, shrink=0.7, aspect=18)
-    bar.outline.set_visible(False)
+    bar = color_bar(figure, points, ax=axes, label=label, shrink=0.7, aspect=18)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(_short))
     return figure
 
@@ -364,10 +409,14 @@ def dot_plot(means: pd.DataFrame, shares: pd.DataFrame) -> Figure:
     axes.tick_params(length=0, labelcolor=INK)
     axes.grid(color=GRID, lw=0.4)
     axes.set_axisbelow(True)
-    bar = figure.colorbar(
-        points, ax=axes, label="mean, scaled per gene", aspect=14, fraction=0.03
+    color_bar(
+        figure,
+        points,
+        ax=axes,
+        label="mean, scaled per gene",
+        aspect=14,
+        fraction=0.03,
     )
-    bar.outline.set_visible(False)
     handles = [
         axes.scatter([], [], s=1 + 1.1 * share, color=MUTED, lw=0, label=f"{share} %")
         for share in (10, 50, 100)
@@ -415,17 +464,23 @@ def volcano(results: pd.DataFrame, *, fdr: float, n_labels: int = 12) -> Figure:
             alpha=0.75,
             rasterized=len(tested) > MOST_VECTOR_POINTS,
         )
-    widest = max(np.abs(change).max(initial=0), 1) * 1.35
-    axes.set(xlim=(-widest, widest), ylim=(0, height.max(initial=1) * 1.12))
-    axes.set(xlabel="log2 fold change", ylabel="-log10 p")
-    axes.axvline(0, color=GRID, lw=0.8, zorder=0)
-    names = tested["gene_name"].to_numpy()
+    names = [clipped(name, MOST_LETTERS) for name in tested["gene_name"]]
+    widest, sides = max(np.abs(change).max(initial=0), 1) * 1.35, {}
     for side in (-1, 1):
         mine = np.flatnonzero(found & (np.sign(change) == side))
         mine = mine[np.argsort(-height[mine], kind="stable")][: n_labels // 2]
+        farthest = np.abs(change[mine]).max(initial=0)
+        letters = max((len(names[i]) for i in mine), default=0)
+        # of either side's half, a column of names takes its share
+        widest = max(widest, farthest / (0.9 - 2 * LETTER * letters))
+        sides[side] = mine, farthest
+    axes.set(xlim=(-widest, widest), ylim=(0, height.max(initial=1) * 1.12))
+    axes.set(xlabel="log2 fold change", ylabel="-log10 p")
+    axes.axvline(0, color=GRID, lw=0.8, zorder=0)
+    for side, (mine, farthest) in sides.items():
         places = _apart(height[mine], step=axes.get_ylim()[1] * 0.055)
         # in one column, so that no line runs through a name
-        column = side * (np.abs(change[mine]).max(initial=0) + widest * 0.05)
+        column = side * (farthest + widest * 0.05)
         for i, at in zip(mine, places, strict=True):
             axes.annotate(
                 names[i],
@@ -471,7 +526,7 @@ def mean_difference(
         )
     axes.axhline(0, color=GRID, lw=0.8, zorder=0)
     axes.set(xlabel="log10(mean count + 1)", ylabel="log2 fold change")
-    names = drawn["gene_name"].to_numpy()
+    names = [clipped(name, MOST_LETTERS) for name in drawn["gene_name"]]
     order = np.argsort(-change, kind="stable")
     if fdr is not None:
         order = order[found[order]]
@@ -489,7 +544,8 @@ def mean_difference(
             fontsize=sized(8),
             arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.4},
         )
-    axes.set_xlim(right=max(mean.max(initial=1), 1) * 1.3)
+    letters = max((len(names[i]) for i in named), default=0)
+    axes.set_xlim(right=max(mean.max(initial=1), 1) * 1.04 / (1 - LETTER * letters))
     return figure
 
 
@@ -521,8 +577,7 @@ def heatmap(values: pd.DataFrame, *, groups: pd.Series | None = None) -> Figure:
         axes.text(
             at, -0.8, name, ha="center", va="bottom", fontsize=sized(9), color=INK
         )
-    bar = figure.colorbar(image, ax=axes, label="z-score", aspect=16, shrink=0.6)
-    bar.outline.set_visible(False)
+    color_bar(figure, image, ax=axes, label="z-score", aspect=16, shrink=0.6)
     return figure
 
 
@@ -545,31 +600,26 @@ def share_points(
     figure = Figure(figsize=(7.2, 1.2 + 0.4 * len(types)), layout="constrained")
     axes = figure.subplots()
     styles = zip(groups, (UP, DOWN), ("o", "D"), (-0.16, 0.16), strict=True)
+    handles = []
     for group, color, marker, offset in styles:
         mine = shares[shares["group"] == group]
         y = np.array([types.index(name) for name in mine["cell_type"]]) + offset
-        axes.scatter(
-            mine["share"],
-            y,
-            c=color,
-            marker=marker,
-            s=26,
-            alpha=0.85,
-            lw=0,
-            label=group,
-        )
+        look = {"c": color, "marker": marker, "s": 26, "alpha": 0.85, "lw": 0}
+        handles.append(axes.scatter(mine["share"], y, **look))
         medians = mine.groupby("cell_type", sort=False)["share"].median()
         at = np.array([types.index(name) for name in medians.index]) + offset
         axes.vlines(medians, at - 0.14, at + 0.14, color=INK, lw=1.4)
     axes.set_yticks(
-        range(len(types)), [f"{n} ★" if n in found else str(n) for n in types]
+        range(len(types)),
+        [f"{clipped(n, 32)} ★" if n in found else clipped(n, 32) for n in types],
     )
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.set(ylim=(len(types) - 0.5, -0.5), xlabel="share of the sample's cells (%)")
     axes.set_xlim(left=0)
     axes.grid(axis="x", color=GRID, lw=0.5)
     axes.spines["left"].set_visible(False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    names = [clipped(group) for group in groups]
+    figure.legend(handles, names, loc="outside upper right", ncols=2)
     return figure
 
 
@@ -582,7 +632,7 @@ def bars(values: pd.Series, *, colors: Sequence[str], xlabel: str) -> Figure:
     axes.bar_label(drawn, [f"{v:,}" for v in values], padding=3, fontsize=sized(8.5))
     axes.set_yticks(range(len(values)), [clipped(n, 40) for n in values.index])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
-    axes.invert_yaxis()
+    axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set_xlabel(xlabel)
     axes.set_xlim(0, max(values.max() if len(values) else 1, 1) * 1.15)
     axes.xaxis.set_major_formatter(FuncFormatter(_short))
@@ -664,8 +714,7 @@ def set_points(table: pd.DataFrame, *, xlabel: str, size_label: str) -> Figure:
     if is_tested:
         if points.get_array().max() <= 0:
             points.set_clim(0, 1)
-        bar = figure.colorbar(points, ax=axes, label="-log10 adj. p", aspect=14)
-        bar.outline.set_visible(False)
+        color_bar(figure, points, ax=axes, label="-log10 adj. p", aspect=14)
     shown = sorted({round(most), max(round(most / 4), 1)})
     handles = [
         axes.scatter([], [], s=12 + 110 * n / most, color=MUTED, lw=0, label=f"{n}")

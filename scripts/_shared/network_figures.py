@@ -100,7 +100,11 @@ def network(modules: pd.DataFrame, edges: pd.DataFrame) -> Figure:
         own = genes[genes["module"] == name]
         _draw_module(axes, own, edges, color=color)
         n = int((modules["module"] == name).sum())
-        axes.set_title(f"{name} ({n} genes)")
+        shown = f"{len(own)} of {n}" if len(own) < n else n
+        axes.set_title(f"{name} ({shown} genes)")
+    more = modules["module"].nunique() - len(names)
+    if more:
+        figure.supxlabel(f"modules not drawn: {more}", fontsize=sized(9))
     if not names:
         panels[0].text(0, 0, "no modules", ha="center", color=MUTED)
     return figure

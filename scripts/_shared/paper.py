@@ -133,6 +133,9 @@ def to_paper(axes: Axes, *, scale: float, squeezed: float, most_points: int) -> 
         spine.set_linewidth(STYLE["axes.linewidth"] * scale)
     for text in axes.texts:
         text.set_color(paper_color(text.get_color()))
+        # beside a point, whose size changes as well
+        if getattr(text, "anncoords", "") == "offset points":
+            text.xyann = tuple(scale * squeezed * apart for apart in text.xyann)
         if text.get_bbox_patch() is not None:
             patch = text.get_bbox_patch()
             patch.set_facecolor(paper_color(patch.get_facecolor()))

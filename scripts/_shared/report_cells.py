@@ -209,7 +209,11 @@ def shown_column(
     if np.isnan(found).all():
         return None
     low, high = np.nanmin(found), np.nanmax(found)
-    digits = int(np.ceil(np.log10(levels / (high - low)))) if high > low else 3
+    if high > low:
+        digits = int(np.ceil(np.log10(levels / (high - low))))
+    else:
+        # one number for all: three digits of it at least
+        digits = max(3, 2 - int(np.floor(np.log10(abs(low))))) if low else 3
     if pd.api.types.is_integer_dtype(values):
         digits = min(digits, 0)
     step = 10.0**-digits

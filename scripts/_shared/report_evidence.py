@@ -35,14 +35,12 @@ def number(value: object) -> float:
     return float("nan") if value is None or value == "" else float(value)
 
 
-def ambient_section(samples: dict[str, dict]) -> dict | None:
-    """Return ambient RNA with intervals and top genes; None: nobody looked."""
+def ambient_rows(samples: dict[str, dict]) -> list[dict]:
+    """Return the ambient RNA of each sample that somebody looked at."""
     found = {
         name: facts["ambient"] for name, facts in samples.items() if facts["ambient"]
     }
-    if not found:
-        return None
-    rows = [
+    return [
         {
             "sample": name,
             "contamination_percent": number(facts["contamination_percent"]),
@@ -51,6 +49,7 @@ def ambient_section(samples: dict[str, dict]) -> dict | None:
             "used": bool(facts["used"]),
             "n_empty_droplets": facts["n_empty_droplets"],
             "n_without_cell": facts["n_without_cell"],
+            "method": facts["method"],
             "remark": facts["reason"] or f"by {facts['method']}",
             "genes": ", ".join(
                 f"{gene['gene_name']} {gene['percent_of_ambient']:.1f} %"
@@ -60,15 +59,21 @@ def ambient_section(samples: dict[str, dict]) -> dict | None:
         }
         for name, facts in found.items()
     ]
-    points = pd.DataFrame(
-        {
-            "name": [row["sample"] for row in rows],
-            "value": [row["contamination_percent"] for row in rows],
-            "low": [row["low"] for row in rows],
-            "high": [row["high"] for row in rows],
-            "filled": [row["used"] for row in rows],
-        }
-    )
+
+
+def ambient_points(rows: list[dict]) -> pd.DataFrame:
+    """Return the ambient share of each sample with its interval, to be drawn."""
+    places = {"sample": "name", "contamination_percent": "value"}
+    places |= {"low": "low", "high": "high", "used": "filled"}
+    return pd.DataFrame(rows, columns=list(places)).rename(columns=places)
+
+
+def ambient_section(samples: dict[str, dict]) -> dict | None:
+    """Return ambient RNA with intervals and top genes; None: nobody looked."""
+    rows = ambient_rows(samples)
+    if not rows:
+        return None
+    points = ambient_points(rows)
     drawn = points["value"].notna().any()
     return {
         "rows": rows,
@@ -78,7 +83,7 @@ def ambient_section(samples: dict[str, dict]) -> dict | None:
             for row in rows
             if row["low"] >= HIGH_AMBIENT and not row["used"]
         ],
-        "methods": sorted({facts["method"] for facts in found.values()}),
+        "methods": sorted({row["method"] for row in rows}),
         "any_used": any(row["used"] for row in rows),
         "figure": picture(
             "ambient",
@@ -99,19 +104,23 @@ def ambient_section(samples: dict[str, dict]) -> dict | None:
     }
 
 
+def doublet_points(samples: dict[str, dict]) -> pd.DataFrame:
+    """Return expected and observed doublets of each scored sample, in percent."""
+    rows = [
+        {
+            "name": name,
+            "expected": 100 * number(facts["doublets"]["expected_rate"]),
+            "observed": 100 * number(facts["doublets"]["observed_rate"]),
+        }
+        for name, facts in samples.items()
+        if facts["doublets"]["threshold"] is not None
+    ]
+    return pd.DataFrame(rows, columns=["name", "expected", "observed"])
+
+
 def doublet_figure(samples: dict[str, dict]) -> Drawn | None:
     """Return expected against observed doublets; None where nothing was scored."""
-    points = pd.DataFrame(
-        [
-            {
-                "name": name,
-                "expected": 100 * number(facts["doublets"]["expected_rate"]),
-                "observed": 100 * number(facts["doublets"]["observed_rate"]),
-            }
-            for name, facts in samples.items()
-            if facts["doublets"]["threshold"] is not None
-        ]
-    )
+    points = doublet_points(samples)
     if not len(points):
         return None
     return picture(
@@ -158,37 +167,24 @@ def swaps_section(
         {**row, "what": CHECKS.get(row["check"], row["check"])}
         for row in records(table)
     ]
-    warnings = [row for row in rows if row["status"] == "warn"]
-    warned = {(row["sample"], row["other"]) for row in warnings}
-    names = list(samples)
+    drawn = pair_squares(table, evidence, list(samples))
     squares = dict.fromkeys(("shared_barcodes", "expression_distance"))
-    for check in squares:
-        pairs = table[table["check"] == check]
-        if check == "expression_distance":
-            pairs = pd.DataFrame(evidence.get("distances", []))
-        wide = square(pairs, names)
-        if wide is None or len(wide) > MOST_SAMPLES:
-            continue
-        squares[check] = picture(
+    squares |= {
+        check: picture(
             check.replace("_", "-"),
             wide.rename_axis("sample").reset_index(),
             CHECKS[check],
             evidence_figures.tiles,
             wide,
-            label=CHECKS[check]
-            if check == "shared_barcodes"
-            else "distance between profiles (1 - correlation)",
-            most=100.0 if check == "shared_barcodes" else None,
-            marked=warned | {(b, a) for a, b in warned}
-            if check == "shared_barcodes"
-            else frozenset(),
-            digits=0 if check == "shared_barcodes" else 2,
+            **options,
         )
+        for check, (wide, options) in drawn.items()
+    }
     return {
-        "warnings": warnings,
+        "warnings": [row for row in rows if row["status"] == "warn"],
         "rows": rows,
         "squares": squares,
-        "sex": sex_figure(evidence, warnings),
+        "sex": sex_figure(sex_table(table, evidence)),
         "not_checked": [
             {**row, "what": CHECKS.get(row["check"], row["check"])}
             for row in evidence["not_checked"]
@@ -197,20 +193,66 @@ def swaps_section(
     }
 
 
-def sex_figure(evidence: dict, warnings: list[dict]) -> Drawn | None:
-    """Return XIST against Y genes by sample; None where neither was measured."""
+def pair_squares(
+    table: pd.DataFrame, evidence: dict, names: list[str]
+) -> dict[str, tuple[pd.DataFrame, dict]]:
+    """Return what was measured of pairs of samples, and how `tiles` shows it.
+
+    By check; without one that has no pairs, or more samples than fit.
+    """
+    shared = table[table["check"] == "shared_barcodes"]
+    warned = shared[shared["status"] == "warn"]
+    pairs = set(zip(warned["sample"], warned["other"], strict=True))
+    drawn = {
+        "shared_barcodes": (
+            shared,
+            {
+                "label": CHECKS["shared_barcodes"],
+                "most": 100.0,
+                "marked": pairs | {(b, a) for a, b in pairs},
+            },
+        ),
+        "expression_distance": (
+            pd.DataFrame(evidence.get("distances", [])),
+            {"label": "distance between profiles (1 - correlation)", "digits": 2},
+        ),
+    }
+    return {
+        check: (square(found, names), options)
+        for check, (found, options) in drawn.items()
+        if len(found) and len({*found["sample"], *found["other"]}) <= MOST_SAMPLES
+    }
+
+
+def sex_table(table: pd.DataFrame, evidence: dict) -> pd.DataFrame:
+    """Return XIST and Y genes of each sample where they were measured."""
     facts = pd.DataFrame(evidence["samples"])
     if not len(facts):
-        return None
+        return facts
     facts = facts[facts["percent_xist"].notna()].reset_index(drop=True)
+    is_warned = table["check"].isin(["sex_genes", "donor_sex"])
+    named = table.loc[is_warned & (table["status"] == "warn"), "sample"]
+    return facts.assign(warned=facts["sample"].isin(named))
+
+
+def sex_figure(facts: pd.DataFrame) -> Drawn | None:
+    """Return XIST against Y genes by sample; None where neither was measured."""
     if not len(facts):
         return None
-    sexes = {"sex_genes", "donor_sex"}
-    named = {row["sample"] for row in warnings if row["check"] in sexes}
-    facts["warned"] = facts["sample"].isin(named)
     numbers = facts.drop(columns="species_counts", errors="ignore")
     draw = evidence_figures.sex_points
     return picture("sex-genes", numbers, "Genes of the sexes", draw, facts)
+
+
+def resolution_panels(resolutions: pd.DataFrame) -> dict[str, str]:
+    """Return what resolutions were judged by; nothing of a single one."""
+    if len(resolutions) < 2:
+        return {}
+    return {
+        name: label
+        for name, label in RESOLUTION_PANELS.items()
+        if name in resolutions and resolutions[name].notna().any()
+    }
 
 
 def resolution_section(
@@ -230,11 +272,7 @@ def resolution_section(
     """
     resolutions = tables["resolutions"]
     stability = tables["cluster_stability"]
-    panels = {
-        name: label
-        for name, label in RESOLUTION_PANELS.items()
-        if name in resolutions and resolutions[name].notna().any()
-    }
+    panels = resolution_panels(resolutions)
     section = {
         "resolutions": records(resolutions),
         "resolution_columns": columns_of(resolutions),
@@ -246,7 +284,7 @@ def resolution_section(
         "doublets": records(tables["cluster_doublets"]),
         "doublet_columns": columns_of(tables["cluster_doublets"]),
     }
-    if len(resolutions) > 1 and panels:
+    if panels:
         section["curves"] = picture(
             "resolutions",
             resolutions,

@@ -22,8 +22,38 @@ from _shared.svg import picture
 logger = logging.getLogger("write_report")
 
 # more than this stays in the tables
+# markers of each group that the page shows at once; its scripts add the others
 TOP_MARKERS = 10
 TOP_SETS = 5
+# columns of the tables of markers: (key, heading, kind)
+MARKER_COLUMNS = {
+    "markers": [
+        ("cluster", "cluster", "text"),
+        ("rank", "rank", "number"),
+        ("gene_name", "gene", "gene"),
+        ("gene_id", "id", "text"),
+        ("score", "score", "decimal"),
+        ("log2_fold_change", "log2 fold change", "decimal"),
+        ("pct_in", "% in", "number"),
+        ("pct_out", "% out", "number"),
+        ("auc", "AUC", "decimal"),
+        ("padj", "adj. p", "p"),
+        ("nearest", "nearest", "text"),
+        ("nearest_auc", "AUC against it", "decimal"),
+    ],
+    "cell_type_markers": [
+        ("cell_type", "cell type", "text"),
+        ("rank", "rank", "number"),
+        ("gene_name", "gene", "gene"),
+        ("gene_id", "id", "text"),
+        ("log2_fold_change", "log2 fold change", "decimal"),
+        ("pct_in", "% in", "number"),
+        ("pct_out", "% out", "number"),
+        ("auc", "AUC", "decimal"),
+        ("nearest", "nearest", "text"),
+        ("nearest_auc", "AUC against it", "decimal"),
+    ],
+}
 
 # what not every method of scoring doublets tells
 NOT_TOLD = {"method": "", "automatic_rate": None, "expected_from": ""}
@@ -178,6 +208,8 @@ def cells_section(
             markers[markers.groupby("cluster").cumcount() < TOP_MARKERS]
         ),
         "type_markers": of_types(tables["cell_type_markers"]),
+        "marker_columns": MARKER_COLUMNS,
+        "n_markers": {name: len(tables[name]) for name in MARKER_COLUMNS},
         **sets_of_markers(tables["marker_sets"]),
         "integration": records(integration),
         "integration_columns": integration_columns(integration),

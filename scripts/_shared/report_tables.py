@@ -1,6 +1,7 @@
 """Numbers of the report: reading, checking and summarizing the result tables."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -82,6 +83,8 @@ BOOLEAN |= {"predicted_doublet", "used"}
 NAMES = {"child", "cluster", "method", "other", "parent", "reason", "sample", "meaning"}
 NAMES |= {"batch_column", "check", "parent_1", "parent_2", "parents", "status"}
 MISSING = {"", "nan", "NaN", "inf", "-inf"}
+# embeddings, overrides and isolates: one that is never ended turns all words after it
+BIDI_CONTROL = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -129,6 +132,11 @@ def records(table: pd.DataFrame) -> list[dict]:
     ]
 
 
+def bidi_shown(text: str) -> str:
+    """Return a text whose bidi controls are seen as their escapes, and do nothing."""
+    return BIDI_CONTROL.sub(lambda found: f"\\u{ord(found[0]):x}", text)
+
+
 def shown(value: object, kind: str = "text") -> str:
     """Return a value as the report writes it; what is missing is a dash."""
     if value is None or value == "":
@@ -138,7 +146,7 @@ def shown(value: object, kind: str = "text") -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return value
+        return bidi_shown(value)
     if kind == "p":
         return f"{value:.1e}" if 0 < value < 0.001 else f"{value:.3g}"
     if kind == "percent":

@@ -2,6 +2,7 @@
 
 import json
 import re
+import xml.etree.ElementTree as ET
 
 import pytest
 import yaml
@@ -12,19 +13,22 @@ from page_acts import explorer, legend
 from page_looks import draw_all, nothing_sticks_out
 from running import ROOT
 
+from _shared.report_tables import BIDI_CONTROL, bidi_shown
+
 pytestmark = needs_browser
 
 SCRIPT = "<script>globalThis.ran = 1; alert(1)</script>"
 IMAGE = '"><img src=x onerror="globalThis.ran = 1; alert(2)">'
 END = "</script></style></title><script>globalThis.ran = 1</script>"
-TEMPLATE = "{{7*7}} ${7*7} {% raw %}"
+TEMPLATE = "{b} {{7*7}} ${7*7} {% raw %}"
 FORMULA = "=1+1"
 MATHS = r"$x$ $\frac{1}{2}$ \alpha_1"
 # right to left and never back, letters of Hebrew, a mark that shows nothing
-TURNED = "\u202eturned \u05e9\u05dc\u05d5\u05dd \u200frest"
+TURNED = "\u202eturned \u05e9\u05dc\u05d5\u05dd \u200frest\\\u2067on"
 LONG = "long" * 75
 TEXTS = (SCRIPT, IMAGE, END, TEMPLATE, FORMULA, MATHS, TURNED, LONG)
 TYPES = (FORMULA, SCRIPT, TURNED, LONG)
+SHOWN_TYPES = {bidi_shown(name) for name in TYPES}
 NOTE = f"{FORMULA} {END} {TEMPLATE} {IMAGE} {MATHS} {TURNED} {LONG}"
 # all texts of the page, folded ones as well, but not its scripts and styles
 SAID = """() => {
@@ -36,6 +40,14 @@ SAID = """() => {
   }
   return parts.join('\\n');
 }"""
+# all that is read out or hovers, too
+TOLD = """() => [...document.querySelectorAll('body *')].flatMap((one) =>
+  ['aria-label', 'title', 'placeholder', 'alt'].map((name) => one.getAttribute(name))
+    .filter(Boolean)).join('\\n')"""
+OF_CHARTS = """(chosen) => [...document.querySelectorAll(chosen)].map((one) => {
+  const drawn = echarts.getInstanceByDom(one).getZr().storage.getDisplayList(true);
+  return drawn.map(({ style }) => style.text ?? '').join('\\n');
+}).join('\\n')"""
 
 
 def hostile_config(config: dict) -> dict:
@@ -95,19 +107,57 @@ def nothing_ran(seen):
 
 
 def test_every_text_is_shown_as_it_was_written(seen):
-    assert seen.page.locator("h1").inner_text().strip() == " ".join(TEXTS)
-    assert seen.page.title() == " ".join(TEXTS)
+    """But for bidi controls, of which the escapes are shown."""
+    title = bidi_shown(" ".join(TEXTS))
+    assert seen.page.locator("h1").inner_text().strip() == title
+    assert seen.page.title() == title
     said = seen.page.evaluate(SAID)
-    missing = [text for text in (*TEXTS, NOTE) if text not in said]
+    missing = [text for text in (*TEXTS, NOTE) if bidi_shown(text) not in said]
     assert not missing
-    sheet = (seen.run / "samples.tsv").read_text()
+    sheet = bidi_shown((seen.run / "samples.tsv").read_text())
     assert sheet in seen.page.locator("#how pre").all_text_contents()
     config = "\n".join(seen.page.locator("#config code").all_text_contents())
-    assert all(json.dumps(text, ensure_ascii=False) in config for text in TEXTS)
+    written = [json.dumps(text, ensure_ascii=False) for text in TEXTS]
+    assert all(bidi_shown(text) in config for text in written)
     labels = seen.page.locator("#annotation-table tbody").text_content()
-    assert all(text in labels for text in TYPES)
+    assert all(text in labels for text in SHOWN_TYPES)
     # arithmetic in braces is no template
     assert not re.search(r"^49$", said, re.MULTILINE)
+    nothing_ran(seen)
+
+
+def test_no_text_turns_the_words_after_it(seen):
+    assert len(BIDI_CONTROL.findall(TURNED)) == 2
+    explorer(seen)
+    seen.page.select_option("#explorer-color", "cell_type")
+    seen.wait()
+    labels = seen.page.evaluate("R2C.explorer.labels.map(one => one.text)")
+    assert set(labels) == SHOWN_TYPES
+    drawn = seen.page.evaluate(OF_CHARTS, ".chart[data-chart]")
+    assert r"\u202eturned" in drawn
+    said = [seen.page.evaluate(one) for one in (SAID, TOLD)]
+    for text in (seen.page.title(), *said, *labels, drawn):
+        assert not BIDI_CONTROL.search(text)
+    nothing_ran(seen)
+
+
+def test_a_name_is_no_template_of_the_chart_library(seen):
+    drawn = seen.page.evaluate(OF_CHARTS, "[data-chart^=volcano]")
+    assert f"{TEMPLATE[:25]}…" in drawn
+    nothing_ran(seen)
+
+
+def test_a_saved_figure_holds_names_as_they_are_shown(seen):
+    figures = ["fig-explorer", "fig-stacks", "fig-cluster-sizes"]
+    for figure in figures:
+        seen.page.locator(f"#{figure}").scroll_into_view_if_needed()
+        _, content = seen.saved(
+            seen.page.locator(f"#{figure} > .tools [data-save=svg]")
+        )
+        said = "".join(ET.fromstring(content).itertext())
+        assert not BIDI_CONTROL.search(said), figure
+        assert "<script>" in said, figure
+        assert r"\u202eturned" in said, figure
     nothing_ran(seen)
 
 
@@ -115,10 +165,10 @@ def test_the_map_names_the_cells_as_they_were_named(seen):
     explorer(seen)
     seen.page.select_option("#explorer-color", "cell_type")
     seen.wait()
-    assert set(legend(seen)) == set(TYPES)
+    assert set(legend(seen)) == SHOWN_TYPES
     seen.page.click("#explorer-pick")
     tables = seen.page.locator("#explorer-tables").text_content()
-    assert all(text in tables for text in TYPES)
+    assert all(text in tables for text in SHOWN_TYPES)
     box = seen.page.locator("#explorer-map").bounding_box()
     for i in range(1, 10):
         across, down = box["width"] * i / 10, box["height"] * i / 10

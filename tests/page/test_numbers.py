@@ -18,6 +18,7 @@ LEAST_CELLS, LEAST_COUNTS, LEAST_CHARTS = 1_000, 25, 3_000
 
 @needs_browser
 def test_every_number_of_a_table_stands_in_its_file(seen):
+    seen.open_all()
     counts = compared_cells(seen)
     assert counts["numbers"] >= LEAST_CELLS, counts
     assert without_source(counts) == set()

@@ -444,6 +444,8 @@ def write_run(root: Path, adata: ad.AnnData, rng, *, contrasts: bool) -> None:
     write_tsv(results / "annotate/annotation.tsv", annotation)
     cells = pd.DataFrame({"cell": adata.obs_names, "cell_label": "T cells"})
     cells["cluster"] = adata.obs["leiden"].to_numpy()
+    types_of = dict(zip(names, labels, strict=True))
+    cells["cell_type"] = adata.obs["leiden"].astype(str).map(types_of).to_numpy()
     cells["cell_confidence"] = 0.7
     write_tsv(results / "annotate/cell_labels.tsv.gz", cells)
     columns = "cluster rank gene_id gene_name score log2_fold_change p_value padj"

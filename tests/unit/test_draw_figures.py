@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 import draw_figures
 import export_object
-from _shared import figures, paper
+from _shared import evidence_figures, figures, network_figures, paper
 from _shared.paper import FigureSettings, FileNames, on_paper, plain_name, save
 from _shared.trajectory_figures import mean_arrows
 
@@ -210,7 +210,25 @@ def test_pdf_has_true_type_fonts_and_no_date(run):
         assert b"CreationDate" not in content
 
 
-def test_nothing_is_cut(run):
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory) -> dict:
+    """Many samples with long names, many clusters."""
+    names = tuple(f"sample_of_a_cohort_with_long_names_{i:04d}" for i in range(25))
+    return draw_tree(
+        tmp_path_factory.mktemp("crowd"),
+        settings=FigureSettings(**{**vars(SETTINGS), "formats": []}),
+        samples=names,
+        read_samples=names[:13],
+        set_aside=(),
+        n_cells=20,
+        n_genes=190,
+        n_clusters=30,
+    )
+
+
+@pytest.mark.parametrize("drawn", ["run", "crowd"])
+def test_nothing_is_cut(drawn, request):
+    run = request.getfixturevalue(drawn)
     for name, figure in run["drawn"].items():
         figure.draw_without_rendering()
         drawn = figure.get_tightbbox()
@@ -229,6 +247,38 @@ def test_figures_are_as_wide_as_a_column_and_legible(run):
         ]
         assert min(sizes) > 0.7 * SETTINGS.font_size, name
         assert max(sizes) < 1.2 * SETTINGS.font_size, name
+
+
+def test_every_sample_is_named_where_it_is_drawn(crowd):
+    for kind in ("saturation", "qc_distributions", "ledger", "ambient", "doublets"):
+        own = [
+            f for n, f in crowd["drawn"].items() if re.fullmatch(rf"{kind}(_\d)?", n)
+        ]
+        texts = {text.get_text()[-4:] for f in own for text in f.findobj(Text)}
+        n = 13 if kind == "saturation" else 25
+        assert {f"{i:04d}" for i in range(n)} <= texts, kind
+
+
+def test_what_a_network_leaves_out_is_told():
+    rows = [(f"M{m}", f"{m}-{k}", f"g{k}", k < 2) for m in range(9) for k in range(26)]
+    modules = pd.DataFrame(rows, columns=["module", "gene_id", "gene_name", "is_hub"])
+    modules = modules[(modules["module"] != "M1") | (modules.index % 26 < 5)]
+    edges = pd.DataFrame(columns=["source", "target", "kind"])
+    figure = on_paper(network_figures.network, modules, edges, settings=SETTINGS)
+    titles = [axes.get_title(loc="left") for axes in figure.axes[:2]]
+    assert titles == ["M0 (25 of 26 genes)", "M1 (5 genes)"]
+    assert figure.get_supxlabel() == "modules not drawn: 1"
+    few = modules[modules["module"].isin(["M0", "M1"])]
+    assert not network_figures.network(few, edges).get_supxlabel()
+
+
+def test_names_beside_points_come_nearer_as_the_points_get_smaller():
+    table = pd.DataFrame({"sample": ["a"], "percent_cells_xist": 1.0, "warned": False})
+    table = table.assign(percent_cells_y=1.0, sex_declared="")
+    (name,) = (
+        on_paper(evidence_figures.sex_points, table, settings=SETTINGS).axes[0].texts
+    )
+    assert 0 < name.xyann[0] < 7 * SETTINGS.scale
 
 
 def test_a_volcano_draws_the_numbers_of_the_table(run):

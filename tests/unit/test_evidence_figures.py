@@ -6,7 +6,7 @@ import pytest
 
 from _shared import evidence_figures as figures
 from _shared.figures import LIMIT
-from _shared.report_evidence import tree_figure
+from _shared.report_evidence import pair_squares, tree_figure
 from _shared.report_tables import failed_shares, read_evidence, square
 from _shared.svg import to_svg
 
@@ -88,6 +88,48 @@ def test_a_marked_tile_has_a_frame():
     assert LIMIT not in plain
     assert LIMIT in marked
     assert plain.count(">30</text>") == 2
+
+
+@pytest.mark.parametrize(("n", "has_scale"), [(14, False), (15, True)])
+def test_tiles_without_numbers_have_a_scale(n, has_scale):
+    figure = figures.tiles(pd.DataFrame(np.full((2, n), 40.0)), label="x", most=80)
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert written == ([] if has_scale else ["40"] * 2 * n)
+    scales = [axes.get_ylim() for axes in figure.axes[1:]]
+    assert scales == ([(0, 80)] if has_scale else [])
+
+
+def test_the_highest_of_many_clusters_is_not_cut():
+    table = CHOICE.assign(n_clusters=np.arange(len(CHOICE)) + 40)
+    (axes,) = figures.resolution_curves(table, panels={"n_clusters": "n"}).axes
+    assert axes.get_ylim()[1] > 1.05 * table["n_clusters"].max()
+
+
+PAIRS = pd.DataFrame(
+    [
+        ("a", "b", "shared_barcodes", 3.0, "pass"),
+        ("a", "c", "shared_barcodes", 90.0, "warn"),
+        ("b", "c", "shared_barcodes", 2.0, "pass"),
+        ("a", "b", "sex_genes", 1.0, "warn"),
+        ("b", "a", "expression_distance", 0.4, "warn"),
+    ],
+    columns=["sample", "other", "check", "value", "status"],
+)
+
+
+def test_only_pairs_that_share_barcodes_are_framed():
+    evidence = {"distances": [{"sample": "a", "other": "b", "value": 0.4}]}
+    squares = pair_squares(PAIRS, evidence, ["a", "b", "c"])
+    assert squares["shared_barcodes"][1]["marked"] == {("a", "c"), ("c", "a")}
+    assert "marked" not in squares["expression_distance"][1]
+    assert list(squares["expression_distance"][0]) == ["a", "b"]
+
+
+def test_pairs_of_too_many_samples_and_of_none_have_no_square():
+    names = [f"s{i}" for i in range(61)]
+    distances = [{"sample": "s0", "other": name, "value": 1.0} for name in names[1:]]
+    assert not pair_squares(PAIRS.iloc[:0], {"distances": distances}, names)
+    assert pair_squares(PAIRS.iloc[:0], {"distances": distances[1:]}, names)
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (1, 1), (3, 0), (60, 60)])

@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from _shared import figures
 from _shared.palette import CATEGORIES, UNKNOWN, colors_of
@@ -178,12 +180,97 @@ def test_found_types_have_a_star():
 
 
 def test_many_categories_do_not_grow_the_legend():
-    names = [str(i) for i in range(60)]
+    names = [str(i) for i in range(90)]
     labels = pd.Series(pd.Categorical(names, categories=names))
     figure = figures.umap_by_category(
-        np.zeros((60, 2)), labels, colors=colors_of(names), name_groups=False
+        np.zeros((90, 2)), labels, colors=colors_of(names), name_groups=False
     )
-    assert "and 36 more" in to_svg(figure, "x")
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown == [*names[:71], "and 19 more"]
+
+
+@pytest.mark.parametrize("name", ["a name of very many letters ", ""])
+@pytest.mark.parametrize("n", [1, 15, 40])
+def test_a_legend_of_a_map_has_room(name, n):
+    names = [f"{name}{i:03d}" for i in range(n)]
+    labels = pd.Series(pd.Categorical(names, categories=names))
+    figure = figures.umap_by_category(
+        np.zeros((n, 2)), labels, colors=colors_of(names), name_groups=True
+    )
+    assert_nothing_cut(figure)
+    (legend,) = figure.legends
+    shown = [text.get_text()[-3:] for text in legend.get_texts()]
+    assert shown[: n - 17] == [f"{i:03d}" for i in range(n)][: n - 17]
+
+
+def assert_nothing_cut(figure) -> None:
+    figure.draw_without_rendering()
+    drawn = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert min(drawn.x0, drawn.y0) > -0.01
+    assert drawn.x1 < width + 0.01
+    assert drawn.y1 < height + 0.01
+
+
+def test_names_that_differ_at_the_end_stay_apart():
+    names = [f"sample_of_a_cohort_with_long_names_{i:04d}" for i in range(200)]
+    shown = [figures.clipped(name) for name in names]
+    assert {len(name) for name in shown} == {26}
+    assert len(set(shown)) == len(names)
+    assert figures.clipped("a" * 26) == "a" * 26
+
+
+@pytest.mark.parametrize("n", [2, 24, 30])
+def test_a_stack_tells_of_parts_that_its_legend_has_no_room_for(n):
+    names = [f"_{i}" for i in range(n)]
+    table = pd.DataFrame(np.ones((1, n)), index=["a"], columns=names)
+    figure = figures.stacked_bars(table, colors=colors_of(names), xlabel="x")
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == (names if n <= 24 else [*names[:23], "and 7 more"])
+    assert_nothing_cut(figure)
+
+
+def test_cells_without_a_number_are_gray():
+    points, _ = embedding(4)
+    values = np.array([0.0, 1, np.nan, 2])
+    figure = figures.umap_by_value(points, values, label="v", limits=(0, 2))
+    (drawn,) = figure.axes[0].collections
+    assert len(drawn.get_offsets()) == 4
+    figure.draw_without_rendering()
+    gray = [to_hex(color) == figures.NO_CELL for color in drawn.get_facecolors()]
+    assert sum(gray) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "extend"),
+    [((0, 3), "neither"), ((1, 3), "min"), ((0, 2), "max"), ((1, 2), "both")],
+)
+def test_a_scale_tells_of_values_beyond_it(limits, extend):
+    values = np.array([0.0, 1, 3, np.nan])
+    figure = figures.umap_by_value(np.zeros((4, 2)), values, label="v", limits=limits)
+    assert figure.axes[0].collections[0].colorbar.extend == extend
+
+
+@pytest.mark.parametrize("draw", [figures.volcano, figures.mean_difference])
+def test_long_names_of_genes_stay_in_the_frame(draw):
+    table = pd.DataFrame(
+        {
+            "gene_name": [f"ENSMUSG000000000{i:02d}.1" for i in range(8)],
+            "log2_fold_change": [4.0, -4, 3, -3, 2, -2, 1, -1],
+            "base_mean": 10.0 ** np.arange(8),
+            "p_value": 10.0 ** -np.arange(8, 0, -1),
+            "padj": 1e-3,
+        }
+    )
+    figure = draw(table, fdr=0.05)
+    figure.draw_without_rendering()
+    frame = figure.axes[0].get_window_extent()
+    for text in figure.axes[0].texts:
+        # without the line to its point
+        name = Text.get_window_extent(text)
+        assert name.x0 > frame.x0 - 1, text.get_text()
+        assert name.x1 < frame.x1 + 1, text.get_text()
 
 
 def test_colors_are_distinct_and_unknown_is_gray():

@@ -187,6 +187,15 @@ def test_a_heatmap_is_scaled_within_a_gene_and_sorted_by_group(charts):
     assert set(first["group"]) == {"ctrl", "stim"}
 
 
+def test_a_single_sample_has_no_heatmap(run, charts):
+    assert "heatmap-1-1" in charts
+    one = run.bulk[run.bulk.obs["sample"] == run.bulk.obs["sample"].iloc[0]]
+    differences = differences_charts(
+        run.tables, one, run.sheet, colors={}, config=run.config
+    )
+    assert not [chart.id for chart in differences if chart.kind == "heatmap"]
+
+
 def test_shares_have_a_group_and_the_found_types_a_mark(charts):
     chart = charts["shares-1"]
     assert chart.options["groups"] == ["stim", "ctrl"]

@@ -102,7 +102,11 @@
       }
       part("view").addEventListener("keydown", (event) => this.key(event));
       new ResizeObserver(() => this.resize()).observe(part("view"));
-      R2C.onTheme(() => this.restyle());
+      R2C.onTheme(() => {
+        this.restyle();
+        // paper does not wait for a frame
+        this.drawNow(false);
+      });
       R2C.on("gene", (gene) => {
         if (gene.from !== "explorer") this.askGene(gene.gene_id ?? gene.gene_name, gene);
       });
@@ -518,14 +522,12 @@
       const keys = GROUPINGS.filter((key) => n && this.data.cells.codes[key]);
       part("tables").replaceChildren(...keys.map((key) => this.composition(key, n)));
       this.draw();
-      R2C.emit("cells", { n, from: "explorer" });
     }
 
     unpick() {
       this.picked = undefined;
       part("picked").hidden = true;
       this.draw();
-      R2C.emit("cells", { n: 0, from: "explorer" });
     }
 
     /** Return a table of the groups of the selected cells. */
@@ -581,7 +583,10 @@
         columns[key] = Array.from(places,
           (place) => cells.categories[key][cells.codes[key][place]]);
       }
-      const { title, isNumber, values, names, codes } = this.coloring;
+      const { isNumber, values, names, codes } = this.coloring;
+      let { title } = this.coloring;
+      // a column of the sheet may be called "cell"
+      while (title in columns && !(title in cells.codes)) title += "_";
       columns[title] = Array.from(places,
         (place) => isNumber ? values[place] : names[codes[place]]);
       return R2C.csv(columns);

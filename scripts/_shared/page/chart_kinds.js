@@ -487,6 +487,8 @@
       const named = options.is_tested ? [best(parts.up), best(parts.down)]
         : [1, -1].map((sign) => best(rows.filter((i) => sign * change[i] > 0)));
       const isNamed = (i) => named.some((own) => own.has(i));
+      // as a text it would be a template
+      const label = (i) => () => clipped(name[i]);
       const side = (i) => isVolcano && change[i] < 0 ? "left" : "right";
       const dots = (id, title, color, size) => ({
         id, name: title, type: "scatter", symbolSize: size, color, progressive: 0,
@@ -494,7 +496,7 @@
         labelLayout: { hideOverlap: true, moveOverlap: "shiftY" },
         emphasis: { scale: 1.6 },
         data: parts[id].map((i) => isNamed(i) ? { value: spot(i),
-          label: { show: true, position: side(i), formatter: name[i], color: theme.ink,
+          label: { show: true, position: side(i), formatter: label(i), color: theme.ink,
             fontSize: 11, fontStyle: "italic", distance: 4,
             textBorderColor: theme.surface, textBorderWidth: 2 } } : spot(i)),
       });
@@ -525,7 +527,7 @@
           id: "chosen", type: "scatter", z: 5, symbolSize: 14, silent: true,
           data: places.filter((i) => rows.includes(i)).map((i) => ({ value: spot(i),
             itemStyle: { color: "transparent", borderColor: theme.accent, borderWidth: 3 },
-            label: { show: true, position: side(i), formatter: name[i], fontSize: 13,
+            label: { show: true, position: side(i), formatter: label(i), fontSize: 13,
               fontWeight: "bold", color: theme.ink, backgroundColor: theme.surface,
               padding: 2 } })),
         }),
@@ -678,7 +680,7 @@
           itemStyle: { color, borderWidth: gene.gene_id === chart.gene ? 4 : 0,
             borderColor: theme.accent },
           label: { show: gene.is_hub || gene.gene_id === chart.gene, position: "top",
-            formatter: clipped(gene.gene_name, 14), fontStyle: "italic", fontSize: 10,
+            formatter: () => clipped(gene.gene_name, 14), fontStyle: "italic", fontSize: 10,
             color: theme.ink, textBorderColor: theme.surface, textBorderWidth: 2 },
         };
       });
@@ -690,7 +692,7 @@
         const [x, y] = center(module);
         return { id: `module ${module}`, name: "", x, y: y - radius - 22, symbolSize: 0.1,
           label: { show: true, position: "inside", fontSize: 12, color: theme.ink,
-            formatter: `${clipped(module, 12)} (${options.sizes[module]} genes)` } };
+            formatter: () => `${clipped(module, 12)} (${options.sizes[module]} genes)` } };
       });
       const links = columns.source.map((source, i) => {
         const isKnown = columns.kind[i] === "regulation";

@@ -7,8 +7,8 @@
   const { kinds, heights } = R2C.chartKinds;
   // within the quotes of an attribute of a saved SVG
   const FONT = getComputedStyle(document.body).fontFamily.replaceAll(`"`, "'");
-  // pixels of the page: A4 and US letter with usual margins
-  const PAPER_WIDTH = 680;
+  // pixels of the page: A4 and US letter with usual margins, and half of it
+  const PAPER_WIDTH = 680, COLUMN_WIDTH = 330;
   const range = (n) => Array.from({ length: n }, (_, i) => i);
 
   // --- drawing -----------------------------------------------------------------------
@@ -153,7 +153,7 @@
         flat(instance).toBlob(resolve, "image/png");
         drop(instance);
       }),
-      csv: async () => R2C.csv(chart.columns),
+      csv: () => R2C.csvOf("charts", chart.id),
     });
   }
 
@@ -255,9 +255,12 @@
     }
     const heading = Object.assign(document.createElement("h2"),
       { textContent: name && name !== id ? `${name} (${id})` : id });
+    const opener = panel.contains(document.activeElement)
+      ? null : document.activeElement;
     const close = button("close", "Close", () => {
       panel.hidden = true;
       mark(null);
+      opener?.focus({ preventScroll: true });
     });
     panel.onkeydown = ({ key }) => key === "Escape" && close.click();
     const found = testsOf(id);
@@ -292,7 +295,8 @@
     }
     panel.replaceChildren(heading, close, table, note);
     panel.hidden = false;
-    R2C.say(`${name ?? id} chosen: ${found.length} tests`);
+    R2C.say(`${name ?? id} chosen, ${found.length} `
+      + `${found.length === 1 ? "test" : "tests"}`);
   }
 
   /** Mark a gene in every chart that has it; null: none. */
@@ -356,7 +360,8 @@
   // on paper every chart is one flat picture, in light colors, no wider than the paper
   addEventListener("beforeprint", () => {
     for (const chart of charts) {
-      const instance = exported(chart, "canvas", PAPER_WIDTH);
+      const isColumn = chart.element.closest(".grid, .pair") !== null;
+      const instance = exported(chart, "canvas", isColumn ? COLUMN_WIDTH : PAPER_WIDTH);
       const picture = flat(instance);
       picture.className = "chart-on-paper";
       Object.assign(picture.style, { position: "static", display: "block" });
@@ -370,5 +375,10 @@
     for (const picture of document.querySelectorAll(".chart-on-paper")) picture.remove();
   });
 
-  start();
+  start().catch((error) => {
+    console.error(error);
+    for (const element of document.querySelectorAll(".chart[data-chart]")) {
+      element.textContent = "This browser cannot draw the charts.";
+    }
+  });
 })();

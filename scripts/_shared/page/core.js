@@ -30,11 +30,14 @@
     return names;
   }
 
+  /** Parse JSON with the bidi controls of its texts as `bidi_shown` leaves them. */
+  const toBeShown = (json) => JSON.parse(json.replace(
+    /(\\\\)|\\u(202[a-e]|206[6-9])/g, (_, pair, code) => pair ?? `\\\\u${code}`));
+
   /** Read the tables of an unpacked buffer: header, then columns, each on 8 bytes. */
-  function tablesOf(buffer) {
+  function tablesOf(buffer, parse) {
     const size = new DataView(buffer).getUint32(0, true);
-    const header = JSON.parse(
-      new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
+    const header = parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
     const start = Math.ceil((4 + size) / 8) * 8;
     const tables = {};
     for (const [name, table] of Object.entries(header.tables)) {
@@ -60,21 +63,31 @@
     return { meta: header.meta ?? {}, tables };
   }
 
-  async function unpacked(name) {
+  async function unpacked(name, parse) {
     const element = packOf(name);
     if (!element) throw new Error(`the page has no data named ${name}`);
     const stream = new Blob([bytesOf(element.textContent.trim())]).stream()
       .pipeThrough(new DecompressionStream("gzip"));
-    return tablesOf(await new Response(stream).arrayBuffer());
+    return tablesOf(await new Response(stream).arrayBuffer(), parse);
   }
 
   R2C.has = (name) => packOf(name) !== null;
 
   /** Promise {meta, tables: {name: {n, columns, codes, categories}}}; read once. */
   R2C.unpack = (name) => {
-    if (!packs.has(name)) packs.set(name, unpacked(name));
+    if (!packs.has(name)) packs.set(name, unpacked(name, toBeShown));
     return packs.get(name);
   };
+
+  /** Let go of what was unpacked; asked for again, it is unpacked again. */
+  R2C.forget = (name) => packs.delete(name);
+
+  /** Return a table of a pack with its texts as they stand on disk. */
+  R2C.exactTable = async (pack, table) =>
+    (await unpacked(pack, JSON.parse)).tables[table];
+
+  R2C.csvOf = async (pack, table) =>
+    R2C.csv((await R2C.exactTable(pack, table)).columns);
 
   // --- events ----------------------------------------------------------------------
 
@@ -178,11 +191,15 @@
 
   const thousands = (text) => text.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 
+  /** Return a text whose bidi controls are seen as their escapes, and do nothing. */
+  const bidiShown = (text) => text.replace(/[\u202a-\u202e\u2066-\u2069]/g,
+    (sign) => `\\u${sign.charCodeAt(0).toString(16)}`);
+
   /** Return a value as the page writes it: the rules of `report_tables.shown`. */
   R2C.format = (value, kind = "text") => {
     if (value === null || value === undefined || value === "") return "-";
     if (typeof value === "boolean") return value ? "yes" : "no";
-    if (typeof value !== "number") return String(value);
+    if (typeof value !== "number") return bidiShown(String(value));
     if (Number.isNaN(value)) return "-";
     if (!Number.isFinite(value)) return "none";
     if (kind === "p") {
@@ -240,7 +257,8 @@
     const blob = content instanceof Blob ? content : new Blob([content], { type: mime });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = filename.replace(/[^\p{L}\p{N}._-]+/gu, "_").slice(0, 120);
+    link.download = filename.replace(/[^\p{L}\p{N}._-]+/gu, "_")
+      .replace(/^(.{110}).*(\.\w+)$/, "$1$2");
     document.body.append(link);
     link.click();
     link.remove();
@@ -296,15 +314,15 @@
   /** Return an inline SVG as a file of its own: light colors, a white ground. */
   R2C.svgText = (svg) => {
     const copy = svg.cloneNode(true);
-    const [, , width, height] = (svg.getAttribute("viewBox") ?? "0 0 600 400")
+    const [x, y, width, height] = (svg.getAttribute("viewBox") ?? "0 0 600 400")
       .split(/[\s,]+/).map(Number);
     copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     copy.setAttribute("width", width);
     copy.setAttribute("height", height);
+    copy.setAttribute("font-family", "sans-serif");
     const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    ground.setAttribute("width", "100%");
-    ground.setAttribute("height", "100%");
-    ground.setAttribute("style", "fill: var(--surface)");
+    const shape = { x, y, width: "100%", height: "100%", fill: "var(--surface)" };
+    for (const [name, value] of Object.entries(shape)) ground.setAttribute(name, value);
     copy.prepend(ground);
     const theme = R2C.theme("light");
     return new XMLSerializer().serializeToString(copy)
@@ -332,12 +350,8 @@
       svg: async () => R2C.svgText(svg),
       png: () => R2C.pngOf(R2C.svgText(svg)),
     };
-    if (element.dataset.csv) {
-      parts.csv = async () => {
-        const { tables } = await R2C.unpack("figures");
-        return R2C.csv(tables[element.dataset.csv].columns);
-      };
-    }
+    const { csv } = element.dataset;
+    if (csv) parts.csv = () => R2C.csvOf("figures", csv);
     R2C.figure(element, parts);
   }
 

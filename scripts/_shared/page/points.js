@@ -108,8 +108,11 @@
 
   // --- files -----------------------------------------------------------------------
 
-  const escaped = (text) => String(text).replace(
+  const escaped = (text) => text.replace(
     /[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+  /** Return a text as long as there is room for it in a legend, and whole below it. */
+  const named = (text, most) => text.length <= most ? escaped(text)
+    : `${escaped(text.slice(0, most - 1))}…<title>${escaped(text)}</title>`;
 
   /** Return painted points as the address of an image. */
   async function imageOf(target) {
@@ -134,16 +137,16 @@
   /** Return points with labels [{text, x, y}] and a legend [[color, text]] as SVG. */
   function picture({ width, height, points, labels, title, legend }) {
     const whole = width + 230, tall = Math.max(height, 60 + 18 * legend.length);
-    const named = labels.map(({ text, x, y }) => `<text x="${x.toFixed(1)}" `
+    const texts = labels.map(({ text, x, y }) => `<text x="${x.toFixed(1)}" `
       + `y="${y.toFixed(1)}" text-anchor="middle" font-weight="600" stroke="#fff" `
-      + `stroke-width="3" paint-order="stroke">${escaped(text)}</text>`);
+      + `stroke-width="3" paint-order="stroke">${named(text, 40)}</text>`);
     const rows = legend.map(([color, text], i) => `<circle cx="${width + 18}" `
       + `cy="${40 + 18 * i}" r="5" fill="${color}"/><text x="${width + 30}" `
-      + `y="${44 + 18 * i}">${escaped(text)}</text>`);
+      + `y="${44 + 18 * i}">${named(text, 30)}</text>`);
     return `<svg xmlns="http://www.w3.org/2000/svg" width="${whole}" height="${tall}" `
       + `viewBox="0 0 ${whole} ${tall}" font-family="sans-serif" font-size="12">`
-      + `<rect width="100%" height="100%" fill="#fff"/>${points}${named.join("")}`
-      + `<text x="${width + 12}" y="20" font-weight="600">${escaped(title)}</text>`
+      + `<rect width="100%" height="100%" fill="#fff"/>${points}${texts.join("")}`
+      + `<text x="${width + 12}" y="20" font-weight="600">${named(title, 30)}</text>`
       + `${rows.join("")}</svg>`;
   }
 

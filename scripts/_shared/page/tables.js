@@ -10,10 +10,13 @@
   /** Return the text of a cell as it stands on disk, where it does. */
   const exactly = (cell) => cell.dataset.value ?? cell.textContent.trim();
   const isMissing = (text) => /^(nan|none|null|-|)$/i.test(text.trim());
+  /** Return what a text on disk says as a number, NaN where it is none. */
+  const numberOf = (text) => parseFloat(text.replace(/inf$/i, "Infinity"));
 
   function compared(a, b, isNumber) {
-    const [x, y] = [parseFloat(a), parseFloat(b)];
-    return !isNumber || isNaN(x) || isNaN(y) ? collator.compare(a, b) : x - y;
+    const [x, y] = [numberOf(a), numberOf(b)];
+    if (!isNumber || isNaN(x) || isNaN(y)) return collator.compare(a, b);
+    return x < y ? -1 : Number(x > y);
   }
 
   function button(text, label, action) {
@@ -38,6 +41,52 @@
     });
     return R2C.csv(columns);
   }
+
+  // --- rows that come packed -------------------------------------------------------
+
+  const TEXTS = ["text", "gene", "code"];
+
+  /** Return a cell as the macro `cell` of report.html.j2 writes it. */
+  function cellOf({ key, kind }, columns, i) {
+    const td = document.createElement("td");
+    const exact = columns[key]?.[i];
+    const isText = TEXTS.includes(kind);
+    const shown = R2C.format(isText ? exact : numberOf(exact ?? ""), kind);
+    if (!isText) td.className = "num";
+    else if (shown.length > 24) td.className = "long";
+    if (exact !== undefined) td.dataset.column = key;
+    if (exact !== undefined && (!isText || exact !== shown)) td.dataset.value = exact;
+    if (kind === "gene") {
+      const name = document.createElement("button");
+      Object.assign(name, { type: "button", className: "gene", textContent: shown });
+      Object.assign(name.dataset,
+        { geneId: R2C.format(columns.gene_id[i]), geneName: shown });
+      td.append(name);
+    } else {
+      td.textContent = shown;
+    }
+    return td;
+  }
+
+  /** Put all rows of a table into it, those that it has already among them. */
+  async function fill(table) {
+    const { n, columns } = await R2C.exactTable("rows", table.dataset.allRows);
+    const heads = [...table.tHead.rows[0].cells].map((th) => th.dataset);
+    const body = table.tBodies[0];
+    const there = new Map([...body.rows].map((row) => [Number(row.dataset.row), row]));
+    const rows = Array.from({ length: n }, (_, i) => {
+      if (there.has(i + 1)) return there.get(i + 1);
+      const row = document.createElement("tr");
+      row.className = "more";
+      row.dataset.row = i + 1;
+      row.append(...heads.map((head) => cellOf(head, columns, i)));
+      return row;
+    });
+    body.replaceChildren(...rows);
+    delete table.dataset.allRows;
+  }
+
+  // --- controls --------------------------------------------------------------------
 
   function dress(table) {
     const name = table.getAttribute("aria-label") || table.id;
@@ -64,7 +113,10 @@
 
     const texts = new Map();
     function textOf(row) {
-      if (!texts.has(row)) texts.set(row, row.textContent.toLowerCase());
+      if (!texts.has(row)) {
+        const all = [...row.cells].map((cell) => cell.textContent);
+        texts.set(row, all.join("\n").toLowerCase());
+      }
       return texts.get(row);
     }
     const found = () => wanted
@@ -77,7 +129,7 @@
       const shown = new Set(chosen.slice(page * PAGE, (page + 1) * PAGE));
       for (const row of rows) row.hidden = !shown.has(row);
       count.textContent = chosen.length === rows.length
-        ? `${R2C.format(rows.length)} rows`
+        ? `${R2C.format(rows.length)} ${rows.length === 1 ? "row" : "rows"}`
         : `${R2C.format(chosen.length)} of ${R2C.format(rows.length)} rows`;
       pages.hidden = last === 0;
       place.textContent = `page ${page + 1} of ${last + 1}`;
@@ -85,7 +137,25 @@
       on.disabled = page === last;
     }
 
-    if (rows.length > WORTH_A_SEARCH) {
+    let sorting = null;
+    function sort() {
+      if (!sorting) return;
+      const { i, down, isNumber } = sorting;
+      const keys = new Map(rows.map((row) => [row, exactly(row.cells[i])]));
+      rows.sort((a, b) => isMissing(keys.get(a)) - isMissing(keys.get(b))
+        || (down ? -1 : 1) * compared(keys.get(a), keys.get(b), isNumber));
+      body.append(...rows);
+    }
+
+    let filled;
+    async function complete() {
+      await fill(table);
+      rows = [...body.rows];
+      sort();
+      show(page);
+    }
+
+    if (rows.length > WORTH_A_SEARCH || table.dataset.allRows) {
       const label = document.createElement("label");
       const input = document.createElement("input");
       input.type = "search";
@@ -100,7 +170,8 @@
       bar.append(label);
     }
     bar.append(count, pages);
-    const save = button("CSV", `Save the rows of ${name} as CSV`, () => {
+    const save = button("CSV", `Save the rows of ${name} as CSV`, async () => {
+      await filled;
       R2C.save(`${table.id}.csv`, csvOf(table, found()), "text/csv;charset=utf-8");
     });
     save.title = "Save the rows as CSV, with the numbers in full";
@@ -118,10 +189,8 @@
         const down = th.getAttribute("aria-sort") === "ascending";
         for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
         th.setAttribute("aria-sort", down ? "descending" : "ascending");
-        const keys = new Map(rows.map((row) => [row, exactly(row.cells[i])]));
-        rows.sort((a, b) => isMissing(keys.get(a)) - isMissing(keys.get(b))
-          || (down ? -1 : 1) * compared(keys.get(a), keys.get(b), isNumber));
-        body.append(...rows);
+        sorting = { i, down, isNumber };
+        sort();
         show(0);
       });
     });
@@ -137,6 +206,13 @@
       new ResizeObserver(measure).observe(scroll);
     }
     show(0);
+    if (table.dataset.allRows) {
+      new IntersectionObserver((entries, observer) => {
+        if (!entries.some((entry) => entry.isIntersecting)) return;
+        observer.disconnect();
+        filled = complete();
+      }, { rootMargin: "400px" }).observe(scroll);
+    }
   }
 
   for (const table of document.querySelectorAll("table.sortable")) dress(table);

@@ -5,6 +5,8 @@
   const R2C = globalThis.R2C;
   // codes of numbers: so many levels, then "no count" and "not known"
   const LEVELS = 250, ZERO = 250, MISSING = 251;
+  // parts of the genes that stay unpacked: each may have millions of counts
+  const MOST_PARTS = 4;
 
   /** Read numbers of 7 bits a byte, the lowest first. */
   function leb128(bytes, n) {
@@ -21,12 +23,21 @@
     return values;
   }
 
+  const lately = [];
+  /** Unpack a part of the genes; of those asked for before, let the oldest go. */
+  function unpackedPart(name) {
+    if (lately.includes(name)) lately.splice(lately.indexOf(name), 1);
+    lately.push(name);
+    if (lately.length > MOST_PARTS) R2C.forget(lately.shift());
+    return R2C.unpack(name);
+  }
+
   /** Return the counts of a gene in every cell, by place. */
   async function countsOf(data, gene) {
     const { part: number } = data.genes.columns;
     let first = gene;
     while (first > 0 && number[first - 1] === number[gene]) first--;
-    const { tables } = await R2C.unpack(`genes-${number[gene]}`);
+    const { tables } = await unpackedPart(`genes-${number[gene]}`);
     const sizes = tables.genes.columns.n;
     // gaps and counts of the whole part, read once
     tables.read ??= ["gaps", "counts"].map((name) => leb128(
