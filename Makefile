@@ -10,7 +10,7 @@ SHELL := /bin/bash
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup setup-tests demo test test-unit test-real test-faults test-chemistries test-cellxgene test-many lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report page-vendor lock clean
+.PHONY: help setup setup-tests setup-slurm demo test test-unit test-real test-faults test-chemistries test-cellxgene test-determinism test-many test-chaos test-cluster lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report page-vendor lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,9 @@ setup: ## make .venv with the locked packages, find or install STAR
 
 setup-tests:
 	@envs/setup.sh --tests
+
+setup-slurm: ## install what submitting jobs to SLURM needs (docs/cluster.md)
+	@envs/setup.sh --slurm
 
 # the last file that the simulator writes
 demo/truth/parameters.json: $(wildcard tests/demo/simulate*.py)
@@ -50,20 +53,29 @@ test-chemistries: setup-tests ## run simulated reads of every chemistry (minutes
 test-cellxgene: setup-tests ## judge exports by CELLxGENE's validator, from PyPI (minutes, 1 GB)
 	@CELLXGENE_VENV="$(or $(CELLXGENE_VENV),$(CURDIR)/.venv/cellxgene)" pytest tests/cellxgene -rs
 
+test-determinism: setup-tests ## compare runs that differ in cores, folder, time zone, locale, hash seed (minutes)
+	@DETERMINISM=1 pytest tests/determinism -rs
+
 test-many: setup-tests ## run the workflow on sixty small samples (minutes)
 	@MANY_SAMPLES=1 pytest tests/e2e/test_odd_counts.py -rs
+
+test-cluster: setup-tests ## submit the line to a SLURM started for it, with mishaps (half an hour; root)
+	@CLUSTER=1 pytest tests/cluster -rs
+
+test-chaos: setup-tests ## kill runs at 35 moments, drawn from seeds, and fill disks (an hour)
+	@CHAOS=1 pytest tests/chaos -rs --capture no
 
 lint: setup-tests ## check the format and the style of all code
 	@snakefmt --check Snakefile rules
 	@ruff check
 	@ruff format --check
-	@shfmt --diff --indent 2 --case-indent envs/setup.sh scripts/_shared/page/vendor.sh .ci/run
+	@shfmt --diff --indent 2 --case-indent envs/setup.sh tests/cluster/stand_in_star.sh scripts/_shared/page/vendor.sh .ci/run
 
 format: setup-tests ## bring all code into its format
 	@snakefmt Snakefile rules
 	@ruff check --fix
 	@ruff format
-	@shfmt --write --indent 2 --case-indent envs/setup.sh scripts/_shared/page/vendor.sh .ci/run
+	@shfmt --write --indent 2 --case-indent envs/setup.sh tests/cluster/stand_in_star.sh scripts/_shared/page/vendor.sh .ci/run
 
 bench: demo ## run the demo, print what each rule cost, and ratios to plain references
 	@python tests/benchmarks/stages.py demo

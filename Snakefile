@@ -34,6 +34,11 @@ rule all:
     localrule: True
 
 
+rule explain:
+    """Tell what would run, why, and what it may take; run nothing."""
+    localrule: True
+
+
 rule inspect:
     """Look at the reads alone: chemistry, strand, integrity; a line per sample."""
     input:

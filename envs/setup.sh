@@ -3,6 +3,7 @@
 #
 #   setup.sh                    all of it; quick when there is nothing to do
 #   setup.sh --tests            with the tools that the checks need
+#   setup.sh --slurm            with what submitting jobs to SLURM needs
 #   setup.sh --which-python     only say which Python would be used
 #   setup.sh --which-star       only say where STAR would come from
 #   setup.sh --lock [OPTION]    write the locks from the .in files; options go to uv
@@ -158,7 +159,7 @@ make_venv() {
 # install_packages FILE: unless the stamp says that exactly these are there
 install_packages() {
   local file=$1 stamp total
-  stamp=$venv/.installed-$(dirname "$file")
+  stamp=$venv/.installed-${file//\//-}
   [ "$(cat "$stamp" 2>/dev/null)" != "$(sha256sum <"$root/$file")" ] || return 0
   total=$(grep -c '^[A-Za-z0-9]' "$root/$file")
   say "installing up to $total packages of $file"
@@ -240,6 +241,7 @@ set_up() {
   make_venv
   install_packages envs/requirements.txt
   [ "${1:-}" != --tests ] || install_packages tests/requirements.txt
+  [ "${1:-}" != --slurm ] || install_packages envs/slurm.txt
   install_star
   "$venv/bin/python" -c '
 import platform
@@ -264,6 +266,7 @@ lock() {
   cd "$root"
   lock_file envs/requirements.in envs/requirements.txt "$@"
   lock_file tests/requirements.in tests/requirements.txt -c envs/requirements.txt "$@"
+  lock_file envs/slurm.in envs/slurm.txt -c envs/requirements.txt "$@"
   lock_file envs/uv.in envs/uv.txt "$@"
 }
 
@@ -272,7 +275,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 case ${1:-} in
-  '' | --tests) set_up "$@" ;;
+  '' | --tests | --slurm) set_up "$@" ;;
   --which-python) find_python ;;
   --which-star) find_star ;;
   --lock) lock "${@:2}" ;;

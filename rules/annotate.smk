@@ -16,8 +16,8 @@ rule run_celltypist:
         "../envs/celltypist.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime="8h",
+        mem_mb=scaled_mem(3000),
+        runtime=scaled_time("8h"),
     params:
         settings=config["run_celltypist"],
         shared=shared_digest("celltypist_model.py", "streams.py"),
@@ -51,7 +51,7 @@ rule annotate_clusters:
     threads: 2
     resources:
         mem_mb=scaled_mem(floor_mb=2000, factor=1),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         settings=config["annotate_clusters"],
         seed=config["seed"],
@@ -96,7 +96,7 @@ rule find_markers:
     threads: 2
     resources:
         mem_mb=scaled_mem(floor_mb=2500, factor=1),
-        runtime="2h",
+        runtime=scaled_time("2h"),
     params:
         settings=config["find_markers"],
         n_pcs=config["find_clusters"]["n_pcs"],
@@ -124,7 +124,7 @@ rule order_cells:
     threads: 1
     resources:
         mem_mb=scaled_mem(floor_mb=2000, factor=1),
-        runtime="4h",
+        runtime=scaled_time("4h"),
     params:
         settings=config["order_cells"],
         n_neighbors=config["find_clusters"]["n_neighbors"],
@@ -163,7 +163,7 @@ rule find_clones:
     threads: 2
     resources:
         mem_mb=scaled_mem(floor_mb=2500, factor=4),
-        runtime="4h",
+        runtime=scaled_time("4h"),
     params:
         settings=config["find_clones"],
         seed=config["seed"],
@@ -202,7 +202,7 @@ rule infer_velocity:
     threads: 1
     resources:
         mem_mb=scaled_mem(floor_mb=4000, factor=4),
-        runtime="8h",
+        runtime=scaled_time("8h"),
     params:
         settings=config["infer_velocity"],
         samples=READ_SAMPLES,

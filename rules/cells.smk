@@ -16,9 +16,9 @@ rule load_cells:
     threads: 1
     resources:
         mem_mb=scaled_mem(2000, 30),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
-        settings=config["load_cells"],
+        settings=loading,
         sheet=sheet_row,
         shared=shared_digest("matrices.py", "streams.py"),
     script:
@@ -41,7 +41,7 @@ rule run_cellbender:
     threads: 16
     resources:
         mem_mb=scaled_mem(16000, 60),
-        runtime="1d",
+        runtime=scaled_time("1d"),
     params:
         droplets=raw_matrix,
         settings=config["run_cellbender"],
@@ -68,9 +68,9 @@ rule correct_ambient:
     threads: 1
     resources:
         mem_mb=scaled_mem(3000, 40),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
-        feature=config["load_cells"]["feature"],
+        feature=counted_feature,
         settings=config["correct_ambient"],
         seed=config["seed"],
         shared=shared_digest(
@@ -100,7 +100,7 @@ rule score_doublets:
     threads: 1
     resources:
         mem_mb=scaled_mem(2000, 60),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         settings=cell_doublets,
         seed=config["seed"],
@@ -142,7 +142,7 @@ rule filter_cells:
     threads: 1
     resources:
         mem_mb=scaled_mem(2000, 30),
-        runtime="30m",
+        runtime=scaled_time("30m"),
     params:
         settings=cell_filter,
         strict=config["strict"],
@@ -173,7 +173,7 @@ rule check_swaps:
     threads: 1
     resources:
         mem_mb=scaled_mem(2000),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         settings=config["check_swaps"],
         sheet=design_sheet(),

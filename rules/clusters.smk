@@ -17,7 +17,7 @@ rule merge_samples:
     threads: 2
     resources:
         mem_mb=scaled_mem(floor_mb=1000, factor=1),
-        runtime="2h",
+        runtime=scaled_time("2h"),
     params:
         use_corrected=config["correct_ambient"]["use"],
         shared=shared_digest("streams.py"),
@@ -42,7 +42,7 @@ rule normalize_counts:
     threads: 2
     resources:
         mem_mb=scaled_mem(floor_mb=1500, factor=1),
-        runtime="2h",
+        runtime=scaled_time("2h"),
     params:
         settings=config["normalize_counts"],
         shared=shared_digest(
@@ -67,7 +67,7 @@ rule reduce_dimensions:
     threads: 2
     resources:
         mem_mb=scaled_mem(floor_mb=1500, factor=2),
-        runtime="2h",
+        runtime=scaled_time("2h"),
     params:
         settings=config["reduce_dimensions"],
         shared=shared_digest("streams.py"),
@@ -96,7 +96,7 @@ rule integrate_batches:
     threads: 2
     resources:
         mem_mb=scaled_mem(floor_mb=1500, factor=15),
-        runtime="4h",
+        runtime=scaled_time("4h"),
     params:
         settings=config["integrate_batches"],
         seed=config["seed"],
@@ -128,7 +128,7 @@ rule find_clusters:
     threads: 1
     resources:
         mem_mb=scaled_mem(floor_mb=2500, factor=30),
-        runtime="8h",
+        runtime=scaled_time("8h"),
     params:
         settings=config["find_clusters"],
         seed=config["seed"],
@@ -156,7 +156,7 @@ rule join_clusters:
     threads: 1
     resources:
         mem_mb=scaled_mem(floor_mb=1000, factor=1),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         shared=shared_digest("streams.py"),
     script:
@@ -183,7 +183,7 @@ rule flag_doublets:
     threads: 1
     resources:
         mem_mb=scaled_mem(floor_mb=1500, factor=1),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         shared=shared_digest("doublet_clusters.py", "streams.py"),
     script:

@@ -11,14 +11,22 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from _shared import predictions
 from _shared.cellxgene import check_terms, own_terms
+from _shared.explanation import explained
 from _shared.given_files import check_given, check_optional
 from _shared.logs import UserError
+from _shared.one_run import one_at_a_time
 from _shared.previous_run import find_previous
 from _shared.result_files import files_of_run, rules_of
 from _shared.rule_causes import RULES
 from _shared.settings import canonical, check_config, check_together, is_blank
-from _shared.sheets import FILE_COLUMNS, check_design, find_lists, load_sheets
-from _shared.tools import check_writable, prefer_own_tools
+from _shared.sheets import (
+    FILE_COLUMNS,
+    check_design,
+    find_lists,
+    is_remote,
+    load_sheets,
+)
+from _shared.tools import check_times, check_writable, prefer_own_tools
 
 prefer_own_tools()
 
@@ -34,7 +42,9 @@ if Path("config/config.yaml").exists() and not is_blank("config/config.yaml"):
 
 def read_yaml(name):
     """Return a file of the workflow's own config folder."""
-    return yaml.safe_load((Path(workflow.basedir) / "config" / name).read_text())
+    text = (Path(workflow.basedir) / "config" / name).read_text()
+    # of what a start takes, a third is Python's own reader of YAML
+    return yaml.load(text, Loader=yaml.CSafeLoader)
 
 
 CHEMISTRIES = read_yaml("chemistries.yaml")
@@ -93,6 +103,10 @@ except UserError as error:
 
 # once, not again by every job
 if workflow.is_main_process:
+    workflow.execute = one_at_a_time(
+        workflow.execute, settings=lambda: workflow.execution_settings
+    )
+    workflow.execute = explained(workflow.execute, workflow)
     for sentence in WEAK_POINTS:
         print(f"reads2cells: {sentence}", file=sys.stderr)
 
@@ -116,6 +130,17 @@ def scaled_mem(floor_mb, factor=0):
     return mem_mb
 
 
+def scaled_time(floor, minutes_per_gb=0):
+    """Return a `runtime` function growing with input size and with every retry."""
+    floor_minutes = int(floor[:-1]) * {"m": 1, "h": 60, "d": 1440}[floor[-1]]
+
+    def runtime(wildcards, input, attempt):
+        wanted = minutes_per_gb * input.size_mb / 1000 if minutes_per_gb else 0
+        return int(max(floor_minutes, wanted) * attempt)
+
+    return runtime
+
+
 def shared_digest(*modules):
     """Return a hash of modules in scripts/_shared, so that an edit re-runs their rules."""
     folder = Path(workflow.basedir) / "scripts" / "_shared"
@@ -129,11 +154,16 @@ def rule_graph():
     return [line.split("\t") for line in text.splitlines()[1:]]
 
 
+def located(path):
+    """Return a file that a sheet names as an input; Snakemake fetches what is remote."""
+    return storage(path) if is_remote(path) else path
+
+
 def read_rows(sample):
     """Return a sample's rows of the read sheet: their files, and the cell of a plate."""
     rows = []
     for row in SHEETS.reads[sample]:
-        files = [row[name] for name in FILE_COLUMNS if row.get(name)]
+        files = [located(row[name]) for name in FILE_COLUMNS if row.get(name)]
         if row.get("accession"):
             files.append(f"results/reads/fetched/{row['accession']}")
         rows.append({"files": files, "cell": row.get("cell") or None})
@@ -142,7 +172,9 @@ def read_rows(sample):
 
 def rows_to_inspect(wildcards):
     """Return the rows of the read sheet that a sample has."""
-    return read_rows(wildcards.sample)
+    rows = read_rows(wildcards.sample)
+    # plain text, whatever Snakemake knows of a file
+    return [{**row, "files": [str(file) for file in row["files"]]} for row in rows]
 
 
 def reads_of(wildcards):
@@ -152,7 +184,7 @@ def reads_of(wildcards):
 
 def check_threads(wildcards):
     """Return the threads to read files with; of two cores one is for `probe_strand`."""
-    return 1 if workflow.cores == 2 else 2
+    return 1 if workflow.resource_settings.cores == 2 else 2
 
 
 def is_cell_of_plate(wildcards):
@@ -189,6 +221,28 @@ def whitelists_of(wildcards):
 def packed_lists(wildcards):
     """Return all barcode lists for looking up, in the order of their names in LISTS."""
     return [prepared_list(name, "npy") for name in LISTS]
+
+
+def is_strict(wildcards, resources):
+    """Return whether a bad sample fails the run.
+
+    Snakemake keeps no params that are made from resources, so that rules of the reads
+    do not run again when it changes: `filter_cells` does, and ends the run by what they
+    wrote.
+    """
+    return config["strict"]
+
+
+def counted_feature(wildcards):
+    """Return the matrix of STARsolo to use; None of a sample that enters with counts."""
+    is_counted = wildcards.sample in READ_SAMPLES
+    return config["load_cells"]["feature"] if is_counted else None
+
+
+def loading(wildcards):
+    """Return of `load_cells` the key that says how this sample is read."""
+    key = "feature" if wildcards.sample in READ_SAMPLES else "mito_pattern"
+    return {key: config["load_cells"][key]}
 
 
 def sheet_row(wildcards):
@@ -247,7 +301,9 @@ def files_of_user(wildcards):
             for row in read_rows(sample)
             for file in row["files"]
         ],
-        "counts": [SHEETS.samples[sample]["counts"] for sample in COUNT_SAMPLES],
+        "counts": [
+            located(SHEETS.samples[sample]["counts"]) for sample in COUNT_SAMPLES
+        ],
         "markers": MARKERS,
         "annotated_reference": given_file("annotate_clusters", "reference"),
         "aliases": given_file("annotate_clusters", "aliases"),
@@ -487,7 +543,15 @@ def star_mem(wildcards, input, threads, attempt):
         if given
         else predictions.index_bytes(**genome_sizes())
     )
-    n_reads = predictions.likely_reads(map(Path, reads_of(wildcards)))
+    files = reads_of(wildcards)
+    # those that Snakemake will fetch: it knows their sizes
+    remote = {file for file in files if hasattr(file, "flags")}
+    n_reads = predictions.likely_reads(
+        Path(file) for file in files if file not in remote
+    )
+    if remote:
+        sizes = dict(zip(input, input.size_files))
+        n_reads += sum(map(sizes.get, remote)) // predictions.BYTES_PER_READ_PAIR
     if config["preview_reads"]:
         n_reads = min(n_reads, config["preview_reads"])
     memory = predictions.star_memory(
@@ -503,7 +567,7 @@ def one_of(samples):
 
 def given_counts(wildcards):
     """Return the matrix with which a sample enters."""
-    return SHEETS.samples[wildcards.sample]["counts"]
+    return located(SHEETS.samples[wildcards.sample]["counts"])
 
 
 def counts_of(wildcards):
@@ -536,7 +600,7 @@ def droplets_of(wildcards):
 def raw_matrix(wildcards):
     """Return the matrix of all droplets of a sample: a file or folder of its own."""
     if wildcards.sample in COUNT_SAMPLES:
-        return given_counts(wildcards)
+        return str(given_counts(wildcards))
     feature = config["load_cells"]["feature"]
     return f"results/count/{wildcards.sample}/Solo.out/{feature}/raw"
 
@@ -553,3 +617,17 @@ def evidence_of(wildcards):
         "metrics": f"results/count/{sample}/metrics.json",
         "calling": f"results/count/{sample}/calling.json",
     }
+
+
+def check_clock():
+    """End where a file of the user has a time in the future."""
+    own = [path for paths in files_of_user(None).values() for path in paths]
+    reference = [config["check_reference"][name] for name in ("fasta", "gtf")]
+    try:
+        check_times([*own, *filter(None, reference)])
+    except UserError as error:
+        sys.exit(f"reads2cells: {error}")
+
+
+if workflow.is_main_process:
+    check_clock()

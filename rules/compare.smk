@@ -19,7 +19,7 @@ rule check_design:
     threads: 1
     resources:
         mem_mb=scaled_mem(1000),
-        runtime="10m",
+        runtime=scaled_time("10m"),
     params:
         sheet=canonical(design_sheet()),
         design=config["design"],
@@ -46,7 +46,7 @@ rule sum_pseudobulks:
     threads: 2
     resources:
         mem_mb=scaled_mem(floor_mb=2000, factor=1),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         design=config["design"],
         shared=shared_digest("design.py", "streams.py"),
@@ -80,7 +80,7 @@ rule test_expression:
     threads: 2
     resources:
         mem_mb=scaled_mem(floor_mb=2000, factor=10),
-        runtime="2h",
+        runtime=scaled_time("2h"),
     params:
         settings=config["test_expression"],
         design=config["design"],
@@ -123,8 +123,8 @@ rule test_composition:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime="30m",
+        mem_mb=scaled_mem(1500),
+        runtime=scaled_time("30m"),
     params:
         settings=config["test_composition"],
         design=config["design"],
@@ -160,8 +160,8 @@ rule test_gene_sets:
         "../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime="2h",
+        mem_mb=scaled_mem(3000),
+        runtime=scaled_time("2h"),
     params:
         settings=config["test_gene_sets"],
         seed=config["seed"],
@@ -202,8 +202,8 @@ rule infer_activities:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime="1h",
+        mem_mb=scaled_mem(3000),
+        runtime=scaled_time("1h"),
     params:
         settings=config["infer_activities"],
         shared=shared_digest(
@@ -247,8 +247,8 @@ rule infer_networks:
     threads: 2
     resources:
         # the cells in memory are bounded, whatever the size of the file
-        mem_mb=6000,
-        runtime="2h",
+        mem_mb=scaled_mem(6000),
+        runtime=scaled_time("2h"),
     params:
         settings=config["infer_networks"],
         design=config["design"],
@@ -289,7 +289,7 @@ rule compare_bulk:
     threads: 1
     resources:
         mem_mb=scaled_mem(floor_mb=2000, factor=4),
-        runtime="30m",
+        runtime=scaled_time("30m"),
     params:
         settings=config["compare_bulk"],
         shared=shared_digest("bulk_table.py"),

@@ -26,7 +26,7 @@ rule count_reads:
     threads: 16
     resources:
         mem_mb=star_mem,
-        runtime="12h",
+        runtime=scaled_time("12h", minutes_per_gb=15),
     params:
         settings=config["count_reads"],
         preview_reads=config["preview_reads"],
@@ -82,7 +82,7 @@ rule call_cells:
     threads: 1
     resources:
         mem_mb=scaled_mem(4000, 30),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         feature=config["load_cells"]["feature"],
         settings=cell_calling,
@@ -126,7 +126,7 @@ rule call_given:
     threads: 1
     resources:
         mem_mb=scaled_mem(4000, 30),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         settings=cell_calling,
         seed=config["seed"],
@@ -155,7 +155,7 @@ rule compare_parity:
     threads: 1
     resources:
         mem_mb=scaled_mem(8000, 30),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         feature=config["load_cells"]["feature"],
         settings=cell_calling,

@@ -16,7 +16,7 @@ rule fetch_whitelist:
     threads: 1
     resources:
         mem_mb=scaled_mem(500),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         source=lambda wildcards: WHITELISTS[wildcards.whitelist],
         shared=shared_digest("download.py"),
@@ -39,11 +39,11 @@ rule fetch_reads:
     threads: 1
     resources:
         mem_mb=scaled_mem(500),
-        runtime="24h",
+        runtime=scaled_time("24h"),
     params:
         server=config["fetch_reads"]["server"],
         one_is_enough=is_cell_of_plate,
-        strict=config["strict"],
+        strict=is_strict,
         shared=shared_digest("bad_reads.py", "download.py", "machine.py"),
     script:
         "../scripts/fetch_reads.py"
@@ -65,7 +65,7 @@ rule prepare_whitelist:
     threads: 1
     resources:
         mem_mb=scaled_mem(1500),
-        runtime="10m",
+        runtime=scaled_time("10m"),
     params:
         lengths=list_lengths,
         shared=shared_digest("barcodes.py"),
@@ -91,14 +91,14 @@ rule inspect_reads:
     threads: 1
     resources:
         mem_mb=scaled_mem(2000),
-        runtime="30m",
+        runtime=scaled_time("30m"),
     params:
         rows=rows_to_inspect,
         lists=list(LISTS),
         chemistries=CHEMISTRIES,
         named=named_chemistry,
         n_reads=config["inspect_reads"]["n_reads"],
-        strict=config["strict"],
+        strict=is_strict,
         shared=shared_digest(
             "bad_reads.py",
             "barcodes.py",
@@ -132,11 +132,11 @@ rule check_reads:
     threads: check_threads
     resources:
         mem_mb=scaled_mem(2000),
-        runtime="4h",
+        runtime=scaled_time("4h", minutes_per_gb=3),
     params:
         chemistries=CHEMISTRIES,
         preview_reads=config["preview_reads"],
-        strict=config["strict"],
+        strict=is_strict,
         shared=shared_digest("bad_reads.py", "chemistries.py", "fastq.py", "feeding.py"),
     script:
         "../scripts/check_reads.py"
@@ -164,12 +164,12 @@ rule probe_strand:
     threads: 1
     resources:
         mem_mb=scaled_mem(2000),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         settings=config["probe_strand"],
         chemistries=CHEMISTRIES,
         overhang=config["index_genome"]["sjdbOverhang"],
-        strict=config["strict"],
+        strict=is_strict,
         shared=shared_digest(
             "bad_reads.py", "chemistries.py", "fastq.py", "feeding.py", "star.py"
         ),
@@ -201,8 +201,8 @@ rule summarize_reads:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(500),
-        runtime="10m",
+        mem_mb=scaled_mem(1000),
+        runtime=scaled_time("10m"),
     script:
         "../scripts/summarize_reads.py"
 
@@ -233,7 +233,7 @@ rule summarize_quality:
     threads: 1
     resources:
         mem_mb=scaled_mem(2000),
-        runtime="30m",
+        runtime=scaled_time("30m"),
     params:
         shared=shared_digest("metrics.py"),
     script:

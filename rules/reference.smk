@@ -25,7 +25,7 @@ rule check_reference:
     threads: 1
     resources:
         mem_mb=scaled_mem(2000, 2),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         settings=config["check_reference"],
         shared=shared_digest(
@@ -58,7 +58,7 @@ rule index_genome:
     threads: 16
     resources:
         mem_mb=index_mem,
-        runtime="4h",
+        runtime=scaled_time("4h"),
     params:
         settings=config["index_genome"],
         shared=shared_digest(
@@ -85,21 +85,13 @@ rule index_gene_ends:
         "benchmarks/index_gene_ends.tsv"
     # the cheap checks of all samples run before the index of the genome
     priority: 20
-    shadow:
-        "minimal"
     conda:
         "../envs/star.yaml"
     threads: 2
     resources:
         mem_mb=scaled_mem(2000),
-        runtime="30m",
-    shell:
-        r"""
-        STAR \
-            --runMode genomeGenerate \
-            --runThreadN {threads} \
-            --genomeDir {output.index:q} \
-            --genomeFastaFiles {input.gene_ends:q} \
-            --parametersFiles {input.star_params:q} \
-            &>{log:q}
-        """
+        runtime=scaled_time("30m"),
+    params:
+        shared=shared_digest("annotation.py", "given_index.py", "star.py"),
+    script:
+        "../scripts/index_gene_ends.py"

@@ -21,7 +21,7 @@ rule export_object:
     threads: 1
     resources:
         mem_mb=scaled_mem(1000, 1),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         config=object_config(config_as_used()),
         seed=config["seed"],
@@ -100,7 +100,7 @@ rule write_report:
     threads: 4
     resources:
         mem_mb=scaled_mem(2000, 2),
-        runtime="2h",
+        runtime=scaled_time("2h"),
     params:
         settings=config["write_report"],
         config=config_as_used(),
@@ -165,8 +165,8 @@ rule record_inputs:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="4h",
+        mem_mb=scaled_mem(1000),
+        runtime=scaled_time("4h"),
     params:
         shared=shared_digest("provenance.py"),
     script:
@@ -207,7 +207,7 @@ rule find_changes:
     threads: 1
     resources:
         mem_mb=scaled_mem(2000),
-        runtime="2h",
+        runtime=scaled_time("2h"),
     params:
         previous=str(PREVIOUS or ""),
         samples=SAMPLES,
@@ -252,8 +252,8 @@ rule write_readme:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime="10m",
+        mem_mb=scaled_mem(1000),
+        runtime=scaled_time("10m"),
     params:
         patterns=patterns_here(),
         read_samples=READ_SAMPLES,
@@ -287,8 +287,8 @@ rule write_manifest:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="4h",
+        mem_mb=scaled_mem(1000),
+        runtime=scaled_time("4h"),
     params:
         config=config_as_used(),
         seed=config["seed"],
@@ -322,7 +322,7 @@ rule export_tables:
     threads: 1
     resources:
         mem_mb=scaled_mem(1000, 1),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     script:
         "../scripts/export_tables.py"
 
@@ -345,7 +345,7 @@ rule export_matrices:
     threads: 1
     resources:
         mem_mb=scaled_mem(1000),
-        runtime="1h",
+        runtime=scaled_time("1h"),
     params:
         shared=shared_digest("streams.py"),
     script:
@@ -369,7 +369,7 @@ rule export_cellxgene:
     threads: 1
     resources:
         mem_mb=scaled_mem(1500, 1),
-        runtime="2h",
+        runtime=scaled_time("2h"),
     params:
         terms=canonical(TERMS),
         settings=cellxgene_settings,
@@ -426,7 +426,7 @@ rule draw_figures:
     threads: 1
     resources:
         mem_mb=scaled_mem(2000, 2),
-        runtime="2h",
+        runtime=scaled_time("2h"),
     params:
         settings=config["draw_figures"],
         config=sections_of(

@@ -21,8 +21,9 @@ from _shared.consensus import (
     read_aliases,
     vocabulary,
 )
+from _shared.jobs import job
 from _shared.label_transfer import Model, by_reference, learned, model_evidence
-from _shared.logs import UserError, log_to
+from _shared.logs import UserError
 from _shared.marker_scores import by_markers, marker_columns, marker_evidence
 from _shared.marker_table import UNKNOWN, read_markers
 from _shared.predicted_labels import predicted
@@ -264,21 +265,21 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    given = {
-        name: [Path(path) for path in getattr(snakemake.input, name)]
-        for name in ("markers", "reference", "celltypist", "aliases")
-    }
-    main(
-        clusters=Path(snakemake.input.clusters),
-        markers=given["markers"],
-        reference=next(iter(given["reference"]), None),
-        celltypist=next(iter(given["celltypist"]), None),
-        aliases=next(iter(given["aliases"]), None),
-        annotation=Path(snakemake.output.annotation),
-        scores=Path(snakemake.output.scores),
-        cell_labels=Path(snakemake.output.cell_labels),
-        settings=AnnotateSettings(**snakemake.params.settings),
-        seed=snakemake.params.seed,
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        given = {
+            name: [Path(path) for path in getattr(snakemake.input, name)]
+            for name in ("markers", "reference", "celltypist", "aliases")
+        }
+        main(
+            clusters=Path(snakemake.input.clusters),
+            markers=given["markers"],
+            reference=next(iter(given["reference"]), None),
+            celltypist=next(iter(given["celltypist"]), None),
+            aliases=next(iter(given["aliases"]), None),
+            annotation=Path(snakemake.output.annotation),
+            scores=Path(snakemake.output.scores),
+            cell_labels=Path(snakemake.output.cell_labels),
+            settings=AnnotateSettings(**snakemake.params.settings),
+            seed=snakemake.params.seed,
+            threads=snakemake.threads,
+        )

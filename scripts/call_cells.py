@@ -12,7 +12,7 @@ from scipy import sparse
 
 from _shared.calling import call_barcodes, write_calling
 from _shared.cell_callers import CallSettings
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.matrices import part, read_mtx
 from _shared.metrics import METRICS, judged
 from _shared.saturation import DEEPER, fit_depth, saturation_curve
@@ -273,16 +273,16 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        solo=Path(snakemake.input.solo),
-        feature=snakemake.params.feature,
-        settings=CallSettings(**snakemake.params.settings),
-        inspection=Path(snakemake.input.inspection),
-        chemistry=Path(snakemake.input.chemistry),
-        genes=Path(snakemake.input.genes),
-        outputs={name: Path(path) for name, path in snakemake.output.items()},
-        preview_reads=snakemake.params.preview_reads,
-        plates=snakemake.params.plates,
-        seed=snakemake.params.seed,
-    )
+    with job(snakemake):
+        main(
+            solo=Path(snakemake.input.solo),
+            feature=snakemake.params.feature,
+            settings=CallSettings(**snakemake.params.settings),
+            inspection=Path(snakemake.input.inspection),
+            chemistry=Path(snakemake.input.chemistry),
+            genes=Path(snakemake.input.genes),
+            outputs={name: Path(path) for name, path in snakemake.output.items()},
+            preview_reads=snakemake.params.preview_reads,
+            plates=snakemake.params.plates,
+            seed=snakemake.params.seed,
+        )

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from _shared.calling import Calling, call_barcodes, totals_of, write_calling
 from _shared.cell_callers import Call, CallSettings
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.matrices import emptiness, read_matrix
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        counts=Path(snakemake.input.counts),
-        settings=CallSettings(**snakemake.params.settings),
-        outputs={name: Path(path) for name, path in snakemake.output.items()},
-        seed=snakemake.params.seed,
-    )
+    with job(snakemake):
+        main(
+            counts=Path(snakemake.input.counts),
+            settings=CallSettings(**snakemake.params.settings),
+            outputs={name: Path(path) for name, path in snakemake.output.items()},
+            seed=snakemake.params.seed,
+        )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from _shared.design import read_design
 from _shared.design_check import COLUMNS, judge_design
-from _shared.logs import log_to
+from _shared.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -29,10 +29,10 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        sheet=snakemake.params.sheet,
-        table=Path(snakemake.output.design),
-        design=snakemake.params.design,
-        min_samples=snakemake.params.min_samples,
-    )
+    with job(snakemake):
+        main(
+            sheet=snakemake.params.sheet,
+            table=Path(snakemake.output.design),
+            design=snakemake.params.design,
+            min_samples=snakemake.params.min_samples,
+        )

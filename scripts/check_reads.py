@@ -22,7 +22,7 @@ from _shared.bad_reads import (
 from _shared.chemistries import barcode_read_length, most_short
 from _shared.fastq import DAMAGED, Reads, open_reads, scan_fastq
 from _shared.feeding import SECONDARY_OR_SUPPLEMENTARY, reads_per_lane
-from _shared.logs import log_to
+from _shared.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -379,17 +379,17 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        sample=snakemake.wildcards.sample,
-        inspection_file=Path(snakemake.input.inspection),
-        chemistries=snakemake.params.chemistries,
-        preview_reads=snakemake.params.preview_reads,
-        strict=snakemake.params.strict,
-        threads=snakemake.threads,
-        integrity_file=Path(snakemake.output.integrity),
-        reports={
-            "barcode": Path(snakemake.output.barcode),
-            "cdna": Path(snakemake.output.cdna),
-        },
-    )
+    with job(snakemake):
+        main(
+            sample=snakemake.wildcards.sample,
+            inspection_file=Path(snakemake.input.inspection),
+            chemistries=snakemake.params.chemistries,
+            preview_reads=snakemake.params.preview_reads,
+            strict=snakemake.params.strict,
+            threads=snakemake.threads,
+            integrity_file=Path(snakemake.output.integrity),
+            reports={
+                "barcode": Path(snakemake.output.barcode),
+                "cdna": Path(snakemake.output.cdna),
+            },
+        )

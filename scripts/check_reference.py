@@ -24,7 +24,8 @@ from _shared.annotation import (
     wanted_transcripts,
 )
 from _shared.contigs import check_contigs, check_species, find_species, species_of
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.predictions import index_parameters, padded_length
 from _shared.sequences import contigs_of, gene_ends, spliced
 
@@ -329,10 +330,10 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        fasta=Path(snakemake.input.fasta),
-        gtf=Path(snakemake.input.gtf),
-        outputs={name: Path(path) for name, path in snakemake.output.items()},
-        settings=snakemake.params.settings,
-    )
+    with job(snakemake):
+        main(
+            fasta=Path(snakemake.input.fasta),
+            gtf=Path(snakemake.input.gtf),
+            outputs={name: Path(path) for name, path in snakemake.output.items()},
+            settings=snakemake.params.settings,
+        )

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.streams import Matrix
 from _shared.swaps import (
     N_PARTS,
@@ -166,17 +166,21 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        called=dict(
-            zip(snakemake.params.sheet, map(Path, snakemake.input.called), strict=True)
-        ),
-        sheet=snakemake.params.sheet,
-        reads_table=Path(snakemake.input.reads_table[0])
-        if snakemake.input.reads_table
-        else None,
-        list_sizes=snakemake.params.list_sizes,
-        swaps=Path(snakemake.output.swaps),
-        evidence=Path(snakemake.output.evidence),
-        settings=SwapSettings(**snakemake.params.settings),
-    )
+    with job(snakemake):
+        main(
+            called=dict(
+                zip(
+                    snakemake.params.sheet,
+                    map(Path, snakemake.input.called),
+                    strict=True,
+                )
+            ),
+            sheet=snakemake.params.sheet,
+            reads_table=Path(snakemake.input.reads_table[0])
+            if snakemake.input.reads_table
+            else None,
+            list_sizes=snakemake.params.list_sizes,
+            swaps=Path(snakemake.output.swaps),
+            evidence=Path(snakemake.output.evidence),
+            settings=SwapSettings(**snakemake.params.settings),
+        )

@@ -12,7 +12,8 @@ from scipy import stats
 from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from _shared.bulk_table import matched, read_bulk
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -278,12 +279,12 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    given = list(snakemake.input.table)
-    main(
-        pseudobulk=Path(snakemake.input.pseudobulk),
-        table=Path(given[0]) if given else None,
-        samples=Path(snakemake.output.samples),
-        genes=Path(snakemake.output.genes),
-        settings=BulkSettings(**snakemake.params.settings),
-    )
+    with job(snakemake):
+        given = list(snakemake.input.table)
+        main(
+            pseudobulk=Path(snakemake.input.pseudobulk),
+            table=Path(given[0]) if given else None,
+            samples=Path(snakemake.output.samples),
+            genes=Path(snakemake.output.genes),
+            settings=BulkSettings(**snakemake.params.settings),
+        )

@@ -11,7 +11,8 @@ import pandas as pd
 from scipy import sparse
 
 from _shared.cell_callers import CallSettings, calls_of
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.matrices import MOST_EMPTY, read_matrix, read_mtx, share_empty
 
 if TYPE_CHECKING:
@@ -439,15 +440,15 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        sample=snakemake.wildcards.sample,
-        solo=Path(snakemake.input.solo),
-        called=Path(snakemake.input.called),
-        metrics=Path(snakemake.input.metrics),
-        theirs=Path(snakemake.input.theirs),
-        feature=snakemake.params.feature,
-        settings=CallSettings(**snakemake.params.settings),
-        seed=snakemake.params.seed,
-        outputs={name: Path(path) for name, path in snakemake.output.items()},
-    )
+    with job(snakemake):
+        main(
+            sample=snakemake.wildcards.sample,
+            solo=Path(snakemake.input.solo),
+            called=Path(snakemake.input.called),
+            metrics=Path(snakemake.input.metrics),
+            theirs=Path(snakemake.input.theirs),
+            feature=snakemake.params.feature,
+            settings=CallSettings(**snakemake.params.settings),
+            seed=snakemake.params.seed,
+            outputs={name: Path(path) for name, path in snakemake.output.items()},
+        )

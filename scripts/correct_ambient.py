@@ -22,7 +22,8 @@ from _shared.ambient import (
 )
 from _shared.cell_callers import FEWEST_AMBIENT_BARCODES, FEWEST_AMBIENT_COUNTS
 from _shared.counts import column_sums, row_sums
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.matrices import from_cellranger_h5, read_matrix, read_mtx
 from _shared.streams import write_h5ad
 
@@ -219,13 +220,13 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        sources=dict(snakemake.input.items()),
-        sample=snakemake.wildcards.sample,
-        feature=snakemake.params.feature,
-        settings=AmbientSettings(**snakemake.params.settings),
-        corrected=Path(snakemake.output.corrected),
-        decision=Path(snakemake.output.decision),
-        seed=snakemake.params.seed,
-    )
+    with job(snakemake):
+        main(
+            sources=dict(snakemake.input.items()),
+            sample=snakemake.wildcards.sample,
+            feature=snakemake.params.feature,
+            settings=AmbientSettings(**snakemake.params.settings),
+            corrected=Path(snakemake.output.corrected),
+            decision=Path(snakemake.output.decision),
+            seed=snakemake.params.seed,
+        )

@@ -15,7 +15,8 @@ from xopen import xopen
 
 from _shared.derived_list import derive_list
 from _shared.feeding import in_cells, run_fed, sample_streams
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.machine import check_room
 from _shared.predictions import star_disk, star_memory
 from _shared.star import environment
@@ -239,7 +240,7 @@ def main(
 ) -> None:
     """Write STAR's counts, its summary and, if asked for, its alignments.
 
-    STAR works in a folder `star-*` beside them. A sample that was set aside gets
+    STAR works in a folder `star` beside them. A sample that was set aside gets
     matrices without barcodes.
     """
     facts, checked, probed = (
@@ -259,10 +260,8 @@ def main(
         settings=settings,
         folder=solo.parent,
     )
-    for left_behind in solo.parent.glob("star-*"):
-        shutil.rmtree(left_behind, ignore_errors=True)
-    # a name of its own: a STAR whose job was killed may still write to the last one
-    star = Path(tempfile.mkdtemp(prefix="star-", dir=solo.parent))
+    star = solo.with_name("star")
+    star.mkdir()
     geometry = parse_params(star_params.read_text())
     options = star_options(settings, geometry)
     options |= {"runThreadN": [threads], "genomeDir": [index]}
@@ -298,23 +297,23 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        sample=snakemake.wildcards.sample,
-        inspection=Path(snakemake.input.inspection),
-        integrity=Path(snakemake.input.integrity),
-        chemistry=Path(snakemake.input.chemistry),
-        star_params=Path(snakemake.input.star_params),
-        index=Path(snakemake.input.index),
-        genes=Path(snakemake.input.genes),
-        fasta=Path(snakemake.input.fasta) if snakemake.input.fasta else None,
-        settings=snakemake.params.settings,
-        preview_reads=snakemake.params.preview_reads,
-        threads=snakemake.threads,
-        mem_mb=snakemake.resources.mem_mb,
-        solo=Path(snakemake.output.solo),
-        summary=Path(snakemake.output.summary),
-        alignments=Path(snakemake.output.alignments)
-        if snakemake.output.alignments
-        else None,
-    )
+    with job(snakemake):
+        main(
+            sample=snakemake.wildcards.sample,
+            inspection=Path(snakemake.input.inspection),
+            integrity=Path(snakemake.input.integrity),
+            chemistry=Path(snakemake.input.chemistry),
+            star_params=Path(snakemake.input.star_params),
+            index=Path(snakemake.input.index),
+            genes=Path(snakemake.input.genes),
+            fasta=Path(snakemake.input.fasta) if snakemake.input.fasta else None,
+            settings=snakemake.params.settings,
+            preview_reads=snakemake.params.preview_reads,
+            threads=snakemake.threads,
+            mem_mb=snakemake.resources.mem_mb,
+            solo=Path(snakemake.output.solo),
+            summary=Path(snakemake.output.summary),
+            alignments=Path(snakemake.output.alignments)
+            if snakemake.output.alignments
+            else None,
+        )

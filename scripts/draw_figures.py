@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from _shared import evidence_figures, figures, network_figures, trajectory_figures
 from _shared.clone_figures import copy_number_heatmap
 from _shared.design import Contrast, read_design
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.palette import CATEGORIES, UNKNOWN, colors_of
 from _shared.paper import (
     MM_PER_INCH,
@@ -873,26 +873,26 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
+    with job(snakemake):
 
-    def given(names: tuple[str, ...]) -> dict[str, Path]:
-        """Return those of the named inputs that the rule has."""
-        paths = {name: snakemake.input.get(name) for name in names}
-        return {name: Path(str(path)) for name, path in paths.items() if path}
+        def given(names: tuple[str, ...]) -> dict[str, Path]:
+            """Return those of the named inputs that the rule has."""
+            paths = {name: snakemake.input.get(name) for name in names}
+            return {name: Path(str(path)) for name, path in paths.items() if path}
 
-    main(
-        sample_files=by_sample(
-            snakemake.input,
-            list(snakemake.params.design),
-            snakemake.params.read_samples,
-        ),
-        tables=given(TABLES),
-        optional=given(OPTIONAL),
-        swaps_evidence=Path(snakemake.input.swaps_evidence),
-        cells=Path(snakemake.input.cells),
-        pseudobulk=Path(snakemake.input.pseudobulk),
-        design=snakemake.params.design,
-        folder=Path(snakemake.output.figures),
-        config=snakemake.params.config,
-        settings=FigureSettings(**snakemake.params.settings),
-    )
+        main(
+            sample_files=by_sample(
+                snakemake.input,
+                list(snakemake.params.design),
+                snakemake.params.read_samples,
+            ),
+            tables=given(TABLES),
+            optional=given(OPTIONAL),
+            swaps_evidence=Path(snakemake.input.swaps_evidence),
+            cells=Path(snakemake.input.cells),
+            pseudobulk=Path(snakemake.input.pseudobulk),
+            design=snakemake.params.design,
+            folder=Path(snakemake.output.figures),
+            config=snakemake.params.config,
+            settings=FigureSettings(**snakemake.params.settings),
+        )

@@ -27,7 +27,8 @@ from _shared.cellxgene import (
     column_name,
     why_dropped,
 )
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.plain_text import write_plain
 from _shared.streams import (
     ArrayWriter,
@@ -240,11 +241,11 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        cells=Path(snakemake.input.cells),
-        terms=snakemake.params.terms,
-        settings=CellxgeneSettings(**snakemake.params.settings),
-        exported=Path(snakemake.output.exported),
-        dropped=Path(snakemake.output.dropped),
-    )
+    with job(snakemake):
+        main(
+            cells=Path(snakemake.input.cells),
+            terms=snakemake.params.terms,
+            settings=CellxgeneSettings(**snakemake.params.settings),
+            exported=Path(snakemake.output.exported),
+            dropped=Path(snakemake.output.dropped),
+        )

@@ -17,7 +17,7 @@ import pyarrow as pa
 from isal import igzip
 from pyarrow import csv
 
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.streams import LEVEL, ArrayWriter, Matrix
 
 if TYPE_CHECKING:
@@ -145,11 +145,11 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        cells=Path(snakemake.input.cells),
-        barcodes=Path(snakemake.output.barcodes),
-        features=Path(snakemake.output.features),
-        matrix=Path(snakemake.output.matrix),
-        h5=Path(snakemake.output.h5),
-    )
+    with job(snakemake):
+        main(
+            cells=Path(snakemake.input.cells),
+            barcodes=Path(snakemake.output.barcodes),
+            features=Path(snakemake.output.features),
+            matrix=Path(snakemake.output.matrix),
+            h5=Path(snakemake.output.h5),
+        )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from _shared.design import judge, read_design, sample_table, unit_table, why_nothing
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.palette import colors_of
 from _shared.plain_text import write_plain
 from _shared.provenance import config_digest, versions
@@ -192,17 +192,17 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        annotation=Path(snakemake.input.annotation),
-        cell_labels=Path(snakemake.input.cell_labels),
-        star_version=Path(snakemake.input.star_version[0])
-        if snakemake.input.star_version
-        else None,
-        cells=Path(snakemake.output.cells),
-        config=snakemake.params.config,
-        seed=snakemake.params.seed,
-        design=snakemake.params.design,
-        min_samples=snakemake.params.min_samples,
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            annotation=Path(snakemake.input.annotation),
+            cell_labels=Path(snakemake.input.cell_labels),
+            star_version=Path(snakemake.input.star_version[0])
+            if snakemake.input.star_version
+            else None,
+            cells=Path(snakemake.output.cells),
+            config=snakemake.params.config,
+            seed=snakemake.params.seed,
+            design=snakemake.params.design,
+            min_samples=snakemake.params.min_samples,
+        )

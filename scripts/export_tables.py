@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from _shared.logs import log_to
+from _shared.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -143,13 +143,13 @@ def main(*, tables: dict[str, Path], cells: Path, exported: dict[str, Path]) -> 
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        tables={
-            name: Path(path)
-            for name, path in snakemake.input.items()
-            if name != "cells"
-        },
-        cells=Path(snakemake.input.cells),
-        exported={name: Path(path) for name, path in snakemake.output.items()},
-    )
+    with job(snakemake):
+        main(
+            tables={
+                name: Path(path)
+                for name, path in snakemake.input.items()
+                if name != "cells"
+            },
+            cells=Path(snakemake.input.cells),
+            exported={name: Path(path) for name, path in snakemake.output.items()},
+        )

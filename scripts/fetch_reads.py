@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from _shared.bad_reads import BadReadsError, set_aside
 from _shared.download import NotThereError, download, read_text
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.machine import MEGABYTE, check_room
 
 if TYPE_CHECKING:
@@ -188,11 +188,11 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        accession=snakemake.wildcards.accession,
-        server=snakemake.params.server,
-        one_is_enough=snakemake.params.one_is_enough,
-        strict=snakemake.params.strict,
-        folder=Path(snakemake.output.folder),
-    )
+    with job(snakemake, resumes=True):
+        main(
+            accession=snakemake.wildcards.accession,
+            server=snakemake.params.server,
+            one_is_enough=snakemake.params.one_is_enough,
+            strict=snakemake.params.strict,
+            folder=Path(snakemake.output.folder),
+        )

@@ -8,7 +8,8 @@ from isal.igzip_lib import IsalError
 from xopen import xopen
 
 from _shared.download import download
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -60,9 +61,9 @@ def main(*, name: str, source: dict, target: Path) -> None:
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        name=snakemake.wildcards.whitelist,
-        source=snakemake.params.source,
-        target=Path(snakemake.output.barcodes),
-    )
+    with job(snakemake, resumes=True):
+        main(
+            name=snakemake.wildcards.whitelist,
+            source=snakemake.params.source,
+            target=Path(snakemake.output.barcodes),
+        )

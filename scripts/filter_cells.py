@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.quality import FilterSettings, judge_nuclei, quality
 from _shared.streams import write_h5ad
 from _shared.thresholds import failures, thresholds
@@ -310,11 +311,11 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        sample=snakemake.wildcards.sample,
-        sources={name: Path(path) for name, path in snakemake.input.items()},
-        outputs={name: Path(path) for name, path in snakemake.output.items()},
-        settings=FilterSettings(**snakemake.params.settings),
-        strict=snakemake.params.strict,
-    )
+    with job(snakemake):
+        main(
+            sample=snakemake.wildcards.sample,
+            sources={name: Path(path) for name, path in snakemake.input.items()},
+            outputs={name: Path(path) for name, path in snakemake.output.items()},
+            settings=FilterSettings(**snakemake.params.settings),
+            strict=snakemake.params.strict,
+        )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from _shared.change_summary import sum_up
 from _shared.comparison_page import comparison_page
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.previous_run import Run, read_previous, with_genome
 from _shared.provenance import git_state, versions
 from _shared.rule_causes import read_graph
@@ -149,17 +149,17 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        previous=Path(snakemake.params.previous),
-        recorded=Path(snakemake.input.recorded),
-        star_version=Path(snakemake.input.star_version[0])
-        if snakemake.input.star_version
-        else None,
-        graph=Path(snakemake.input.graph),
-        samples=snakemake.params.samples,
-        paths=snakemake.params.paths,
-        config=snakemake.params.config,
-        title=snakemake.params.title,
-        folder=Path(snakemake.output.page).parent,
-    )
+    with job(snakemake):
+        main(
+            previous=Path(snakemake.params.previous),
+            recorded=Path(snakemake.input.recorded),
+            star_version=Path(snakemake.input.star_version[0])
+            if snakemake.input.star_version
+            else None,
+            graph=Path(snakemake.input.graph),
+            samples=snakemake.params.samples,
+            paths=snakemake.params.paths,
+            config=snakemake.params.config,
+            title=snakemake.params.title,
+            folder=Path(snakemake.output.page).parent,
+        )

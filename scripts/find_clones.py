@@ -28,8 +28,9 @@ from _shared.copy_number import (
 )
 from _shared.design import cell_types_of
 from _shared.gene_positions import read_positions
+from _shared.jobs import job
 from _shared.labels import cells_called
-from _shared.logs import UserError, log_to
+from _shared.logs import UserError
 from _shared.streams import Matrix, sums_by_group
 
 if TYPE_CHECKING:
@@ -268,17 +269,17 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        annotation=Path(snakemake.input.annotation),
-        positions=Path(snakemake.input.positions),
-        clones=Path(snakemake.output.clones),
-        profiles=Path(snakemake.output.profiles),
-        segments=Path(snakemake.output.segments),
-        shares=Path(snakemake.output.shares),
-        facts=Path(snakemake.output.facts),
-        settings=CloneSettings(**snakemake.params.settings),
-        seed=snakemake.params.seed,
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            annotation=Path(snakemake.input.annotation),
+            positions=Path(snakemake.input.positions),
+            clones=Path(snakemake.output.clones),
+            profiles=Path(snakemake.output.profiles),
+            segments=Path(snakemake.output.segments),
+            shares=Path(snakemake.output.shares),
+            facts=Path(snakemake.output.facts),
+            settings=CloneSettings(**snakemake.params.settings),
+            seed=snakemake.params.seed,
+            threads=snakemake.threads,
+        )

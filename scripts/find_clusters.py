@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from _shared.jobs import job
 from _shared.layout import layout, two_columns
-from _shared.logs import UserError, log_to
+from _shared.logs import UserError
 from _shared.neighbors import fuzzy_graph, nearest_neighbors
 from _shared.palette import colors_of
 from _shared.stability import (
@@ -519,13 +520,13 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        integrated=Path(snakemake.input.integrated),
-        clustering=Path(snakemake.output.clustering),
-        resolutions=Path(snakemake.output.resolutions),
-        stability=Path(snakemake.output.stability),
-        tree=Path(snakemake.output.tree),
-        settings=ClusterSettings(**snakemake.params.settings),
-        seed=snakemake.params.seed,
-    )
+    with job(snakemake):
+        main(
+            integrated=Path(snakemake.input.integrated),
+            clustering=Path(snakemake.output.clustering),
+            resolutions=Path(snakemake.output.resolutions),
+            stability=Path(snakemake.output.stability),
+            tree=Path(snakemake.output.tree),
+            settings=ClusterSettings(**snakemake.params.settings),
+            seed=snakemake.params.seed,
+        )

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.marker_table import UNKNOWN
 from _shared.rank_test import Pair, Ranks, cells_to_rank, ranked, tested
 from _shared.streams import Matrix, in_order
@@ -331,13 +331,13 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        annotation=Path(snakemake.input.annotation),
-        markers=Path(snakemake.output.markers),
-        cell_type_markers=Path(snakemake.output.cell_type_markers),
-        settings=MarkerSettings(**snakemake.params.settings),
-        n_pcs=snakemake.params.n_pcs,
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            annotation=Path(snakemake.input.annotation),
+            markers=Path(snakemake.output.markers),
+            cell_type_markers=Path(snakemake.output.cell_type_markers),
+            settings=MarkerSettings(**snakemake.params.settings),
+            n_pcs=snakemake.params.n_pcs,
+            threads=snakemake.threads,
+        )

@@ -9,7 +9,7 @@ import h5py
 import pandas as pd
 
 from _shared.doublet_clusters import Moments, doublet_clusters
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.streams import Matrix, read_tables
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def main(*, clusters: Path, table: Path) -> None:
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        table=Path(snakemake.output.table),
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            table=Path(snakemake.output.table),
+        )

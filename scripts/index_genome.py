@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _shared.given_index import check_given, cut_short
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.machine import free_disk, free_memory
 from _shared.predictions import (
     SPARSITIES,
@@ -216,19 +217,19 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        fasta=Path(snakemake.input.fasta),
-        annotation=Path(snakemake.input.annotation),
-        contigs=Path(snakemake.input.contigs),
-        genes=Path(snakemake.input.genes),
-        star_params=Path(snakemake.input.star_params),
-        reference=Path(snakemake.input.reference),
-        given=Path(snakemake.input.index) if snakemake.input.index else None,
-        settings=snakemake.params.settings,
-        memory_mb=snakemake.resources.mem_mb,
-        threads=snakemake.threads,
-        index=Path(snakemake.output.index),
-        version=Path(snakemake.output.version),
-        facts=Path(snakemake.output.facts),
-    )
+    with job(snakemake):
+        main(
+            fasta=Path(snakemake.input.fasta),
+            annotation=Path(snakemake.input.annotation),
+            contigs=Path(snakemake.input.contigs),
+            genes=Path(snakemake.input.genes),
+            star_params=Path(snakemake.input.star_params),
+            reference=Path(snakemake.input.reference),
+            given=Path(snakemake.input.index) if snakemake.input.index else None,
+            settings=snakemake.params.settings,
+            memory_mb=snakemake.resources.mem_mb,
+            threads=snakemake.threads,
+            index=Path(snakemake.output.index),
+            version=Path(snakemake.output.version),
+            facts=Path(snakemake.output.facts),
+        )

@@ -14,7 +14,7 @@ from _shared.activity import activities, top_targets, weight_matrix
 from _shared.design import EXPLORATORY
 from _shared.enrichment import adjusted
 from _shared.gene_sets import check_case, checked_digests, names_by_gene, size_problem
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.network_file import read_network
 from _shared.rankings import (
     P_VALUES,
@@ -247,14 +247,14 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        pseudobulk=Path(snakemake.input.pseudobulk),
-        expression=Path(snakemake.input.expression),
-        expression_untested=Path(snakemake.input.untested),
-        activities=Path(snakemake.output.activities),
-        sample_activities=Path(snakemake.output.sample_activities),
-        untested=Path(snakemake.output.untested),
-        provenance=Path(snakemake.output.provenance),
-        settings=ActivitySettings(**snakemake.params.settings),
-    )
+    with job(snakemake):
+        main(
+            pseudobulk=Path(snakemake.input.pseudobulk),
+            expression=Path(snakemake.input.expression),
+            expression_untested=Path(snakemake.input.untested),
+            activities=Path(snakemake.output.activities),
+            sample_activities=Path(snakemake.output.sample_activities),
+            untested=Path(snakemake.output.untested),
+            provenance=Path(snakemake.output.provenance),
+            settings=ActivitySettings(**snakemake.params.settings),
+        )

@@ -24,7 +24,7 @@ from _shared.design import (
     read_design,
     why_nothing,
 )
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.marker_table import UNKNOWN
 from _shared.metacells import balanced, log_cpm, n_metacells, read_cells, variability
 from _shared.network_file import read_network
@@ -463,15 +463,15 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        annotation=Path(snakemake.input.annotation),
-        pseudobulk=Path(snakemake.input.pseudobulk),
-        networks=[Path(path) for path in snakemake.input.networks],
-        outputs={name: Path(path) for name, path in snakemake.output.items()},
-        design=snakemake.params.design,
-        settings=NetworkSettings(**snakemake.params.settings),
-        seed=snakemake.params.seed,
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            annotation=Path(snakemake.input.annotation),
+            pseudobulk=Path(snakemake.input.pseudobulk),
+            networks=[Path(path) for path in snakemake.input.networks],
+            outputs={name: Path(path) for name, path in snakemake.output.items()},
+            design=snakemake.params.design,
+            settings=NetworkSettings(**snakemake.params.settings),
+            seed=snakemake.params.seed,
+            threads=snakemake.threads,
+        )

@@ -15,8 +15,9 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse import linalg
 
+from _shared.jobs import job
 from _shared.labels import cells_called
-from _shared.logs import UserError, log_to
+from _shared.logs import UserError
 from _shared.neighbors import fuzzy_graph, nearest_neighbors
 from _shared.velocyto import KINDS, at_one_depth, informative_genes, read_velocyto
 
@@ -252,17 +253,21 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        annotation=Path(snakemake.input.annotation),
-        solo=dict(
-            zip(snakemake.params.samples, map(Path, snakemake.input.solo), strict=True)
-        ),
-        velocity=Path(snakemake.output.velocity),
-        cells=Path(snakemake.output.cells),
-        facts=Path(snakemake.output.facts),
-        settings=VelocitySettings(**snakemake.params.settings),
-        n_pcs=snakemake.params.n_pcs,
-        seed=snakemake.params.seed,
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            annotation=Path(snakemake.input.annotation),
+            solo=dict(
+                zip(
+                    snakemake.params.samples,
+                    map(Path, snakemake.input.solo),
+                    strict=True,
+                )
+            ),
+            velocity=Path(snakemake.output.velocity),
+            cells=Path(snakemake.output.cells),
+            facts=Path(snakemake.output.facts),
+            settings=VelocitySettings(**snakemake.params.settings),
+            n_pcs=snakemake.params.n_pcs,
+            seed=snakemake.params.seed,
+        )

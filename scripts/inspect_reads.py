@@ -12,6 +12,7 @@ from _shared.barcodes import load_packed
 from _shared.chemistries import barcode_read_length, same_reads
 from _shared.decision import choose, summed, table_of
 from _shared.detection import ENOUGH_TAGS, by_tag, judge
+from _shared.jobs import job
 from _shared.lanes import (
     Lane,
     cell_codes,
@@ -22,7 +23,6 @@ from _shared.lanes import (
     plate_tags,
     tagged_lane,
 )
-from _shared.logs import log_to
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -283,21 +283,21 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        sample=snakemake.wildcards.sample,
-        rows=snakemake.params.rows,
-        lists=dict(
-            zip(
-                snakemake.params.lists,
-                map(Path, snakemake.input.packed),
-                strict=True,
-            )
-        ),
-        chemistries=snakemake.params.chemistries,
-        named=snakemake.params.named[0],
-        named_by=snakemake.params.named[1],
-        n_reads=snakemake.params.n_reads,
-        strict=snakemake.params.strict,
-        inspection=Path(snakemake.output.inspection),
-    )
+    with job(snakemake):
+        main(
+            sample=snakemake.wildcards.sample,
+            rows=snakemake.params.rows,
+            lists=dict(
+                zip(
+                    snakemake.params.lists,
+                    map(Path, snakemake.input.packed),
+                    strict=True,
+                )
+            ),
+            chemistries=snakemake.params.chemistries,
+            named=snakemake.params.named[0],
+            named_by=snakemake.params.named[1],
+            n_reads=snakemake.params.n_reads,
+            strict=snakemake.params.strict,
+            inspection=Path(snakemake.output.inspection),
+        )

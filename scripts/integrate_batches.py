@@ -12,7 +12,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from _shared.logs import log_to
+from _shared.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -303,12 +303,12 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        pca=Path(snakemake.input.pca),
-        integrated=Path(snakemake.output.integrated),
-        integration=Path(snakemake.output.integration),
-        settings=IntegrateSettings(**snakemake.params.settings),
-        seed=snakemake.params.seed,
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            pca=Path(snakemake.input.pca),
+            integrated=Path(snakemake.output.integrated),
+            integration=Path(snakemake.output.integration),
+            settings=IntegrateSettings(**snakemake.params.settings),
+            seed=snakemake.params.seed,
+            threads=snakemake.threads,
+        )

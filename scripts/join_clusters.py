@@ -8,7 +8,7 @@ import anndata as ad
 import h5py
 import pandas as pd
 
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.streams import csr_group, new_h5ad, read_tables, share_places
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    paths = {name: Path(path) for name, path in snakemake.input.items()}
-    main(
-        merged=paths.pop("merged"),
-        normalized=paths.pop("normalized"),
-        parts=paths,
-        clusters=Path(snakemake.output.clusters),
-    )
+    with job(snakemake):
+        paths = {name: Path(path) for name, path in snakemake.input.items()}
+        main(
+            merged=paths.pop("merged"),
+            normalized=paths.pop("normalized"),
+            parts=paths,
+            clusters=Path(snakemake.output.clusters),
+        )

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.matrices import Counts, part, read_matrix, read_mtx
 from _shared.streams import write_h5ad
 
@@ -138,11 +139,11 @@ def main(*, sources: dict, sample: str, settings: dict, sheet: dict, out: Path) 
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        sources=dict(snakemake.input.items()),
-        sample=snakemake.wildcards.sample,
-        settings=snakemake.params.settings,
-        sheet=snakemake.params.sheet,
-        out=Path(snakemake.output.called),
-    )
+    with job(snakemake):
+        main(
+            sources=dict(snakemake.input.items()),
+            sample=snakemake.wildcards.sample,
+            settings=snakemake.params.settings,
+            sheet=snakemake.params.sheet,
+            out=Path(snakemake.output.called),
+        )

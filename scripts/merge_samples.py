@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.streams import CsrWriter, Matrix, in_order, new_h5ad
 
 if TYPE_CHECKING:
@@ -147,11 +147,11 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        cells=[Path(path) for path in snakemake.input.cells],
-        verdicts=[Path(path) for path in snakemake.input.verdicts],
-        merged=Path(snakemake.output.merged),
-        use_corrected=snakemake.params.use_corrected,
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            cells=[Path(path) for path in snakemake.input.cells],
+            verdicts=[Path(path) for path in snakemake.input.verdicts],
+            merged=Path(snakemake.output.merged),
+            use_corrected=snakemake.params.use_corrected,
+            threads=snakemake.threads,
+        )

@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from _shared import cell_cycle
 from _shared.counts import log_normalized, row_sums
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.streams import (
     ArrayWriter,
     CsrWriter,
@@ -387,13 +388,13 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    table = snakemake.input.get("cell_cycle")
-    main(
-        merged=Path(snakemake.input.merged),
-        normalized=Path(snakemake.output.normalized),
-        variable=Path(snakemake.output.variable),
-        settings=NormalizeSettings(**snakemake.params.settings),
-        cycle_table=Path(table) if table else None,
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        table = snakemake.input.get("cell_cycle")
+        main(
+            merged=Path(snakemake.input.merged),
+            normalized=Path(snakemake.output.normalized),
+            variable=Path(snakemake.output.variable),
+            settings=NormalizeSettings(**snakemake.params.settings),
+            cycle_table=Path(table) if table else None,
+            threads=snakemake.threads,
+        )

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from _shared.design import cell_types_of
+from _shared.jobs import job
 from _shared.labels import cells_called
-from _shared.logs import UserError, log_to
+from _shared.logs import UserError
 from _shared.near_misses import did_you_mean
 from _shared.streams import Matrix
 from _shared.trajectory import Ordered, ordered, strongest_tree
@@ -192,16 +193,16 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        annotation=Path(snakemake.input.annotation),
-        pseudotime=Path(snakemake.output.pseudotime),
-        links=Path(snakemake.output.links),
-        by_cluster=Path(snakemake.output.by_cluster),
-        facts=Path(snakemake.output.facts),
-        settings=OrderSettings(**snakemake.params.settings),
-        n_neighbors=snakemake.params.n_neighbors,
-        n_pcs=snakemake.params.n_pcs,
-        seed=snakemake.params.seed,
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            annotation=Path(snakemake.input.annotation),
+            pseudotime=Path(snakemake.output.pseudotime),
+            links=Path(snakemake.output.links),
+            by_cluster=Path(snakemake.output.by_cluster),
+            facts=Path(snakemake.output.facts),
+            settings=OrderSettings(**snakemake.params.settings),
+            n_neighbors=snakemake.params.n_neighbors,
+            n_pcs=snakemake.params.n_pcs,
+            seed=snakemake.params.seed,
+        )

@@ -9,7 +9,8 @@ from isal.igzip_lib import IsalError
 from xopen import xopen
 
 from _shared.barcodes import BASES, DIGITS, LONGEST
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -133,10 +134,10 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        source=Path(snakemake.input.barcodes),
-        lengths=tuple(snakemake.params.lengths),
-        barcodes=Path(snakemake.output.barcodes),
-        packed=Path(snakemake.output.packed),
-    )
+    with job(snakemake):
+        main(
+            source=Path(snakemake.input.barcodes),
+            lengths=tuple(snakemake.params.lengths),
+            barcodes=Path(snakemake.output.barcodes),
+            packed=Path(snakemake.output.packed),
+        )

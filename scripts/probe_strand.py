@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from _shared.bad_reads import BadReadsError, set_aside
 from _shared.chemistries import same_reads, star_params
 from _shared.feeding import streams_of_lane
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.star import StarError, run_star
 
 if TYPE_CHECKING:
@@ -315,18 +316,20 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        sample=snakemake.wildcards.sample,
-        inspection_file=Path(snakemake.input.inspection),
-        index=Path(snakemake.input.index),
-        genes=Path(snakemake.input.genes),
-        whitelists={Path(file).stem: Path(file) for file in snakemake.input.whitelists},
-        registry=snakemake.params.chemistries,
-        n_reads=snakemake.params.settings["n_reads"],
-        overhang=snakemake.params.overhang,
-        strict=snakemake.params.strict,
-        threads=snakemake.threads,
-        chemistry_file=Path(snakemake.output.chemistry),
-        params_file=Path(snakemake.output.star_params),
-    )
+    with job(snakemake):
+        main(
+            sample=snakemake.wildcards.sample,
+            inspection_file=Path(snakemake.input.inspection),
+            index=Path(snakemake.input.index),
+            genes=Path(snakemake.input.genes),
+            whitelists={
+                Path(file).stem: Path(file) for file in snakemake.input.whitelists
+            },
+            registry=snakemake.params.chemistries,
+            n_reads=snakemake.params.settings["n_reads"],
+            overhang=snakemake.params.overhang,
+            strict=snakemake.params.strict,
+            threads=snakemake.threads,
+            chemistry_file=Path(snakemake.output.chemistry),
+            params_file=Path(snakemake.output.star_params),
+        )

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.provenance import records
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        inputs={
-            kind: [Path(path) for path in paths]
-            for kind, paths in snakemake.input.items()
-            if kind != "facts"
-        },
-        reference=Path(snakemake.input.facts[0]) if snakemake.input.facts else None,
-        recorded=Path(snakemake.output.recorded),
-    )
+    with job(snakemake):
+        main(
+            inputs={
+                kind: [Path(path) for path in paths]
+                for kind, paths in snakemake.input.items()
+                if kind != "facts"
+            },
+            reference=Path(snakemake.input.facts[0]) if snakemake.input.facts else None,
+            recorded=Path(snakemake.output.recorded),
+        )

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import linalg
 from threadpoolctl import threadpool_limits
 
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.streams import Matrix, in_order
 
 if TYPE_CHECKING:
@@ -117,10 +117,10 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        variable=Path(snakemake.input.variable),
-        pca=Path(snakemake.output.pca),
-        settings=ReduceSettings(**snakemake.params.settings),
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            variable=Path(snakemake.input.variable),
+            pca=Path(snakemake.output.pca),
+            settings=ReduceSettings(**snakemake.params.settings),
+            threads=snakemake.threads,
+        )

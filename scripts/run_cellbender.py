@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -149,11 +150,11 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        droplets=Path(snakemake.params.droplets),
-        calling=Path(snakemake.input.calling),
-        output=Path(snakemake.output.counts),
-        settings=CellbenderSettings(**snakemake.params.settings),
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            droplets=Path(snakemake.params.droplets),
+            calling=Path(snakemake.input.calling),
+            output=Path(snakemake.output.counts),
+            settings=CellbenderSettings(**snakemake.params.settings),
+            threads=snakemake.threads,
+        )

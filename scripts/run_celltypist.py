@@ -18,7 +18,8 @@ import pandas as pd
 from scipy import sparse
 
 from _shared.celltypist_model import check_model
-from _shared.logs import UserError, log_to
+from _shared.jobs import job
+from _shared.logs import UserError
 from _shared.streams import Matrix
 
 if TYPE_CHECKING:
@@ -152,9 +153,9 @@ def main(*, clusters: Path, output: Path, settings: CelltypistSettings) -> None:
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        output=Path(snakemake.output.celltypist),
-        settings=CelltypistSettings(**snakemake.params.settings),
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            output=Path(snakemake.output.celltypist),
+            settings=CelltypistSettings(**snakemake.params.settings),
+        )

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 
-from _shared.logs import log_to
+from _shared.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -186,11 +186,11 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        called=Path(snakemake.input.called),
-        doublets=Path(snakemake.output.doublets),
-        decision=Path(snakemake.output.decision),
-        settings=DoubletSettings(**snakemake.params.settings),
-        seed=snakemake.params.seed,
-    )
+    with job(snakemake):
+        main(
+            called=Path(snakemake.input.called),
+            doublets=Path(snakemake.output.doublets),
+            decision=Path(snakemake.output.decision),
+            settings=DoubletSettings(**snakemake.params.settings),
+            seed=snakemake.params.seed,
+        )

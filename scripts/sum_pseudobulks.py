@@ -18,7 +18,7 @@ from _shared.design import (
     unit_table,
     units_of,
 )
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.streams import Matrix, sums_by_group, write_h5ad
 
 if TYPE_CHECKING:
@@ -128,12 +128,12 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        annotation=Path(snakemake.input.annotation),
-        pseudobulk=Path(snakemake.output.pseudobulk),
-        samples_path=Path(snakemake.output.samples),
-        design=snakemake.params.design,
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            annotation=Path(snakemake.input.annotation),
+            pseudobulk=Path(snakemake.output.pseudobulk),
+            samples_path=Path(snakemake.output.samples),
+            design=snakemake.params.design,
+            threads=snakemake.threads,
+        )

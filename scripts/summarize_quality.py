@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
@@ -193,14 +193,14 @@ def by_sample(paths: list[str]) -> dict[str, Path]:
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        quality={
-            "barcode read": by_sample(snakemake.input.barcode),
-            "cDNA read": by_sample(snakemake.input.cdna),
-        },
-        metrics=by_sample(snakemake.input.metrics),
-        ranks=by_sample(snakemake.input.ranks),
-        saturation=by_sample(snakemake.input.saturation),
-        page=Path(snakemake.output.page),
-    )
+    with job(snakemake):
+        main(
+            quality={
+                "barcode read": by_sample(snakemake.input.barcode),
+                "cDNA read": by_sample(snakemake.input.cdna),
+            },
+            metrics=by_sample(snakemake.input.metrics),
+            ranks=by_sample(snakemake.input.ranks),
+            saturation=by_sample(snakemake.input.saturation),
+            page=Path(snakemake.output.page),
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from _shared.logs import log_to
+from _shared.jobs import job
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -101,17 +101,17 @@ def main(*, checks: list[tuple[Path, Path, Path]], table: Path, text: Path) -> N
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        checks=[
-            (Path(inspection), Path(integrity), Path(chemistry))
-            for inspection, integrity, chemistry in zip(
-                snakemake.input.inspection,
-                snakemake.input.integrity,
-                snakemake.input.chemistry,
-                strict=True,
-            )
-        ],
-        table=Path(snakemake.output.table),
-        text=Path(snakemake.output.text),
-    )
+    with job(snakemake):
+        main(
+            checks=[
+                (Path(inspection), Path(integrity), Path(chemistry))
+                for inspection, integrity, chemistry in zip(
+                    snakemake.input.inspection,
+                    snakemake.input.integrity,
+                    snakemake.input.chemistry,
+                    strict=True,
+                )
+            ],
+            table=Path(snakemake.output.table),
+            text=Path(snakemake.output.text),
+        )

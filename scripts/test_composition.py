@@ -25,8 +25,8 @@ from _shared.design import (
     units_of,
     why_nothing,
 )
+from _shared.jobs import job
 from _shared.log_ratios import moderated_effects, plain_effects
-from _shared.logs import log_to
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -211,13 +211,13 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        annotation=Path(snakemake.input.annotation),
-        composition=Path(snakemake.output.composition),
-        shares=Path(snakemake.output.shares),
-        untested=Path(snakemake.output.untested),
-        design=snakemake.params.design,
-        settings=CompositionSettings(**snakemake.params.settings),
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            annotation=Path(snakemake.input.annotation),
+            composition=Path(snakemake.output.composition),
+            shares=Path(snakemake.output.shares),
+            untested=Path(snakemake.output.untested),
+            design=snakemake.params.design,
+            settings=CompositionSettings(**snakemake.params.settings),
+        )

@@ -21,7 +21,7 @@ from _shared.design import (
     read_design,
     why_nothing,
 )
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.quasi_likelihood import Model
 from _shared.shrinkage import shrunken
 from _shared.streams import in_order
@@ -227,12 +227,12 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        pseudobulk=Path(snakemake.input.pseudobulk),
-        expression=Path(snakemake.output.expression),
-        untested=Path(snakemake.output.untested),
-        design=snakemake.params.design,
-        settings=ExpressionSettings(**snakemake.params.settings),
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            pseudobulk=Path(snakemake.input.pseudobulk),
+            expression=Path(snakemake.output.expression),
+            untested=Path(snakemake.output.untested),
+            design=snakemake.params.design,
+            settings=ExpressionSettings(**snakemake.params.settings),
+            threads=snakemake.threads,
+        )

@@ -21,7 +21,7 @@ from _shared.gene_sets import (
     of_fit_size,
     read_gmt,
 )
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.marker_sets import MARKER_COLUMNS, among_markers
 from _shared.rankings import (
     P_VALUES,
@@ -232,20 +232,20 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        clusters=Path(snakemake.input.clusters),
-        markers={
-            "cluster": Path(snakemake.input.markers),
-            "cell_type": Path(snakemake.input.cell_type_markers),
-        },
-        expression=Path(snakemake.input.expression),
-        expression_untested=Path(snakemake.input.untested),
-        gene_sets=Path(snakemake.output.gene_sets),
-        untested=Path(snakemake.output.untested),
-        marker_sets=Path(snakemake.output.marker_sets),
-        provenance=Path(snakemake.output.provenance),
-        settings=GeneSetSettings(**snakemake.params.settings),
-        seed=snakemake.params.seed,
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            clusters=Path(snakemake.input.clusters),
+            markers={
+                "cluster": Path(snakemake.input.markers),
+                "cell_type": Path(snakemake.input.cell_type_markers),
+            },
+            expression=Path(snakemake.input.expression),
+            expression_untested=Path(snakemake.input.untested),
+            gene_sets=Path(snakemake.output.gene_sets),
+            untested=Path(snakemake.output.untested),
+            marker_sets=Path(snakemake.output.marker_sets),
+            provenance=Path(snakemake.output.provenance),
+            settings=GeneSetSettings(**snakemake.params.settings),
+            seed=snakemake.params.seed,
+            threads=snakemake.threads,
+        )

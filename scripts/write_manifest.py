@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.provenance import (
     config_digest,
     git_state,
@@ -72,15 +72,15 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        recorded=Path(snakemake.input.recorded),
-        sheets=[Path(path) for path in snakemake.input.sheets],
-        star_version=Path(snakemake.input.star_version[0])
-        if snakemake.input.star_version
-        else None,
-        outputs=[Path(path) for path in snakemake.input.outputs],
-        manifest=Path(snakemake.output.manifest),
-        config=snakemake.params.config,
-        seed=snakemake.params.seed,
-    )
+    with job(snakemake):
+        main(
+            recorded=Path(snakemake.input.recorded),
+            sheets=[Path(path) for path in snakemake.input.sheets],
+            star_version=Path(snakemake.input.star_version[0])
+            if snakemake.input.star_version
+            else None,
+            outputs=[Path(path) for path in snakemake.input.outputs],
+            manifest=Path(snakemake.output.manifest),
+            config=snakemake.params.config,
+            seed=snakemake.params.seed,
+        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.result_files import FILES, FOLDERS, ResultFile
 
 if TYPE_CHECKING:
@@ -131,12 +131,12 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        patterns=snakemake.params.patterns,
-        read_samples=snakemake.params.read_samples,
-        count_samples=snakemake.params.count_samples,
-        whitelists=snakemake.params.whitelists,
-        accessions=snakemake.params.accessions,
-        page=Path(snakemake.output.page),
-    )
+    with job(snakemake):
+        main(
+            patterns=snakemake.params.patterns,
+            read_samples=snakemake.params.read_samples,
+            count_samples=snakemake.params.count_samples,
+            whitelists=snakemake.params.whitelists,
+            accessions=snakemake.params.accessions,
+            page=Path(snakemake.output.page),
+        )

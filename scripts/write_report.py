@@ -19,7 +19,7 @@ from _shared import report_charts as charts
 from _shared import report_making as making
 from _shared import report_sections as sections
 from _shared.comparison_page import with_drawings
-from _shared.logs import log_to
+from _shared.jobs import job
 from _shared.pack import packed
 from _shared.provenance import config_digest
 from _shared.report_cells import cells_packs
@@ -266,36 +266,36 @@ def main(
 
 
 if "snakemake" in globals():
-    log_to(snakemake.log[0])
-    main(
-        sample_files=by_sample(
-            snakemake.input,
-            list(snakemake.params.design),
-            snakemake.params.read_samples,
-        ),
-        tables={
-            name: Path(snakemake.input.get(name))
-            for name in TABLES
-            if snakemake.input.get(name)
-        },
-        cells=Path(snakemake.input.cells),
-        pseudobulk=Path(snakemake.input.pseudobulk),
-        design=snakemake.params.design,
-        sheets=[Path(path) for path in snakemake.input.sheets],
-        reads_table=Path(snakemake.input.reads_table[0])
-        if snakemake.input.reads_table
-        else None,
-        reference=[Path(path) for path in snakemake.input.reference],
-        swaps_evidence=Path(snakemake.input.swaps_evidence)
-        if snakemake.input.get("swaps_evidence")
-        else None,
-        page=Path(snakemake.output.page),
-        config=snakemake.params.config,
-        settings=ReportSettings(**snakemake.params.settings),
-        graph=snakemake.params.rule_graph,
-        given=[Path(path) for path in snakemake.input.given],
-        comparison=Path(snakemake.input.comparison[0])
-        if snakemake.input.comparison
-        else None,
-        threads=snakemake.threads,
-    )
+    with job(snakemake):
+        main(
+            sample_files=by_sample(
+                snakemake.input,
+                list(snakemake.params.design),
+                snakemake.params.read_samples,
+            ),
+            tables={
+                name: Path(snakemake.input.get(name))
+                for name in TABLES
+                if snakemake.input.get(name)
+            },
+            cells=Path(snakemake.input.cells),
+            pseudobulk=Path(snakemake.input.pseudobulk),
+            design=snakemake.params.design,
+            sheets=[Path(path) for path in snakemake.input.sheets],
+            reads_table=Path(snakemake.input.reads_table[0])
+            if snakemake.input.reads_table
+            else None,
+            reference=[Path(path) for path in snakemake.input.reference],
+            swaps_evidence=Path(snakemake.input.swaps_evidence)
+            if snakemake.input.get("swaps_evidence")
+            else None,
+            page=Path(snakemake.output.page),
+            config=snakemake.params.config,
+            settings=ReportSettings(**snakemake.params.settings),
+            graph=snakemake.params.rule_graph,
+            given=[Path(path) for path in snakemake.input.given],
+            comparison=Path(snakemake.input.comparison[0])
+            if snakemake.input.comparison
+            else None,
+            threads=snakemake.threads,
+        )

@@ -30,9 +30,14 @@ def genome_parameters(index: Path) -> dict[str, str]:
                 + ("it was built without a GTF; " if of_genes else "")
                 + f"{BUILD_ANEW}."
             )
+    return _written_parameters(index)
+
+
+def _written_parameters(index: Path) -> dict[str, str]:
+    file = index / "genomeParameters.txt"
     # also the bits of an entry, which stand in a comment: ### GstrandBit 33
-    lines = (index / "genomeParameters.txt").read_text().replace("### ", "")
-    pairs = (line.split(None, 1) for line in lines.splitlines())
+    text = file.read_text().replace("### ", "") if file.is_file() else ""
+    pairs = (line.split(None, 1) for line in text.splitlines())
     return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
 
 
@@ -41,7 +46,7 @@ def cut_short(index: Path) -> str:
 
     STAR ends without an error when the disk is full.
     """
-    parameters = genome_parameters(index)
+    parameters = _written_parameters(index)
     needed = {"genomeSAindexNbases", "GstrandBit", "genomeFileSizes"}
     if missing := needed - parameters.keys():
         return f"genomeParameters.txt lacks {', '.join(sorted(missing))}"
@@ -52,7 +57,8 @@ def cut_short(index: Path) -> str:
     sizes = {"SAindex": 8 * (bases + 2) + (prefixes - 1) * bits // 8 + 8}
     sizes |= {"Genome": genome, "SA": suffixes}
     for name, size in sizes.items():
-        found = (index / name).stat().st_size
+        file = index / name
+        found = file.stat().st_size if file.is_file() else 0
         if found < size:
             return f"{name} has {found:,} of {size:,} bytes"
     return ""

@@ -24,7 +24,8 @@ PACKAGES = (
     "pydeseq2",
     "gseapy",
 )
-# sections whose rules come after the object or beside it, or bring what has checksums
+# sections whose rules come after the object or beside it, or bring what has checksums,
+# and where the sheets are
 NOT_IN_OBJECT = {
     "check_swaps",
     "compare_bulk",
@@ -41,6 +42,8 @@ NOT_IN_OBJECT = {
     "infer_velocity",
     "order_cells",
     "parity",
+    "reads",
+    "samples",
     "test_composition",
     "test_expression",
     "test_gene_sets",
@@ -67,9 +70,17 @@ def records(paths: list[Path]) -> list[dict[str, str | int]]:
 def object_config(config: dict) -> dict:
     """Return the part of a configuration that the object depends on.
 
-    Only this part may be a param of its rule, or a new title would write it again.
+    Only this part may be a param of its rule, or a new title would write it again, or
+    a key of an analysis that is off.
     """
-    return {key: config[key] for key in sorted(config) if key not in NOT_IN_OBJECT}
+    off = set()
+    if config.get("correct_ambient", {}).get("method") != "cellbender":
+        off.add("run_cellbender")
+    if not config.get("run_celltypist", {}).get("model"):
+        off.add("run_celltypist")
+    return {
+        key: config[key] for key in sorted(config) if key not in NOT_IN_OBJECT | off
+    }
 
 
 def config_digest(config: dict) -> str:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from jsonschema import Draft202012Validator
@@ -136,9 +137,25 @@ def _checked_row(path, number, header, values, schema) -> Row:
     return {**row, "_line": str(number)}
 
 
+def is_remote(path: str) -> bool:
+    """Tell whether a sheet names an object in storage, as `s3://bucket/key`."""
+    return "://" in path
+
+
+def check_plugin(where: str, path: str) -> None:
+    """Raise `UserError` if Snakemake cannot fetch what a sheet names."""
+    kind = path.split("://")[0]
+    if not kind.isidentifier() or not find_spec(f"snakemake_storage_plugin_{kind}"):
+        raise UserError(
+            f"{where}: {path} is no file, and Snakemake's plugin for {kind}:// is not "
+            f"there; install it (pip install snakemake-storage-plugin-{kind}), or copy "
+            "the file here and name that."
+        )
+
+
 def beside(sheet: str, path: str) -> str:
-    """Return `path`, which is relative to the folder of `sheet` or absolute."""
-    return os.path.normpath(Path(sheet).parent / path)
+    """Return `path`: relative to the folder of `sheet`, absolute, or remote."""
+    return path if is_remote(path) else os.path.normpath(Path(sheet).parent / path)
 
 
 def _has_content(path: Path) -> bool:
@@ -180,7 +197,9 @@ def read_samples(
             )
         if row.get("counts"):
             row["counts"] = beside(path, row["counts"])
-            if not Path(row["counts"]).exists():
+            if is_remote(row["counts"]):
+                check_plugin(f"{path} row {row['_line']} column counts", row["counts"])
+            elif not Path(row["counts"]).exists():
                 raise UserError(
                     f"{path} row {row['_line']} column counts: no such file or folder: "
                     f"{row['counts']}; mend the path (it is relative to the sheet)."
@@ -311,6 +330,10 @@ def read_reads(
             if not row.get(column):
                 continue
             row[column] = beside(path, row[column])
+            if is_remote(row[column]):
+                check_plugin(f"{where} column {column}", row[column])
+                _check_once(seen, row, column, row[column], path=path)
+                continue
             file = Path(row[column])
             if not file.is_file():
                 raise UserError(

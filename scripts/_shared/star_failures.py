@@ -17,7 +17,7 @@ EXIT_CODES = {
         "(ulimit -n)",
     ),
 }
-DISK_FULL = "free space on the disk of the working folder and run again"
+DISK_FULL = "free space on the disk of results/count, and the same command goes on"
 KILL, FILE_SIZE = 9, 25
 REASONS = "exiting:|exiting because|not enough memory|no space left|bad_alloc"
 

@@ -1,7 +1,11 @@
 """Where the jobs of the workflow find their tools, and where they write."""
 
 import os
+import shlex
 import sys
+import time
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 from _shared.logs import UserError
@@ -27,4 +31,20 @@ def check_writable(*folders: str) -> None:
             raise UserError(
                 f"{path.absolute()}: cannot be written to (read-only, another user's, "
                 "or no folder); mend that, or work in another folder (--directory)."
+            )
+
+
+def check_times(paths: Iterable[str]) -> None:
+    """Raise `UserError` if a file was changed in the future, by its time.
+
+    All that is made of it would be older, and a failure to Snakemake.
+    """
+    now = time.time()
+    for path in map(Path, paths):
+        if path.exists() and (changed := path.stat().st_mtime) > now:
+            until = datetime.fromtimestamp(changed).isoformat(" ", "seconds")
+            raise UserError(
+                f"{path}: was changed in the future ({until}), by the clock of this "
+                f"machine; set its time (touch {shlex.quote(str(path))}), or wait "
+                "until then."
             )

@@ -64,6 +64,40 @@ def test_text_stays_text_and_paths_are_relative_to_the_sheet():
     assert beside("config/reads.tsv", "/data/x.fq") == "/data/x.fq"
 
 
+@pytest.fixture
+def plugin(monkeypatch):
+    """Let it seem that every object in storage can be fetched."""
+    monkeypatch.setattr("_shared.sheets.find_spec", lambda name: True)
+
+
+def test_an_object_that_cannot_be_fetched_is_refused(project):
+    project("config/samples.tsv", ["sample", "counts"], ["b", "gs://x/b.h5"])
+    with pytest.raises(UserError, match=r"row 2 column counts: gs://x/b.h5 is no file"):
+        samples()
+
+
+@pytest.mark.usefixtures("plugin")
+def test_an_object_in_storage_is_named_as_it_is_and_not_looked_for(project):
+    project(
+        "config/samples.tsv", ["sample", "counts"], ["001", ""], ["b", "s3://x/b.h5"]
+    )
+    project("config/reads.tsv", ["sample", "fastq_1"], ["001", "s3://x/a.fastq.gz"])
+    assert samples()["b"]["counts"] == "s3://x/b.h5"
+    assert reads()["001"][0]["fastq_1"] == "s3://x/a.fastq.gz"
+
+
+@pytest.mark.usefixtures("plugin")
+def test_an_object_in_storage_is_listed_once(project):
+    project(
+        "config/reads.tsv",
+        ["sample", "fastq_1"],
+        ["001", "s3://x/a.fastq.gz"],
+        ["b", "s3://x/a.fastq.gz"],
+    )
+    with pytest.raises(UserError, match="is listed already"):
+        reads()
+
+
 def test_comments_blank_lines_and_a_byte_order_mark_are_skipped(project):
     project(
         "config/samples.tsv", ["\ufeffsample"], ["# a comment"], [""], ["001"], ["b"]

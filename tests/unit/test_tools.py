@@ -1,5 +1,8 @@
 """Folders that cannot be written to are told before anything is run."""
 
+import os
+import time
+
 import pytest
 
 from _shared import tools
@@ -22,3 +25,13 @@ def test_a_read_only_folder_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(tools.os, "access", lambda path, mode: False)
     with pytest.raises(UserError, match="read-only"):
         tools.check_writable(str(tmp_path))
+
+
+def test_a_file_that_was_changed_in_the_future_is_told(tmp_path):
+    early, late = tmp_path / "early", tmp_path / "la te"
+    for path, changed in ((early, 0), (late, time.time() + 1000)):
+        path.touch()
+        os.utime(path, (changed, changed))
+    tools.check_times([str(early), str(tmp_path / "none")])
+    with pytest.raises(UserError, match=r"la te: was changed in the future .*la te'"):
+        tools.check_times([str(early), str(late)])

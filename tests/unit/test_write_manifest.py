@@ -99,6 +99,19 @@ def test_the_object_knows_nothing_of_tests_and_titles():
     assert object_config(config) == {"seed": 1}
 
 
+def test_the_object_knows_nothing_of_what_is_off_or_where_sheets_are():
+    config = {
+        "samples": "config/samples.tsv",
+        "correct_ambient": {"method": "droplets"},
+        "run_cellbender": {"epochs": 9},
+        "run_celltypist": {"model": "", "trust_pickle": True},
+    }
+    assert set(object_config(config)) == {"correct_ambient"}
+    config["correct_ambient"]["method"] = "cellbender"
+    config["run_celltypist"]["model"] = "model.pkl"
+    assert set(object_config(config)) == set(config) - {"samples"}
+
+
 def test_versions_name_python_and_packages():
     found = versions(star=None)
     assert found["python"].startswith("3.")

@@ -19,6 +19,7 @@ ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 LOCKS = {
     ROOT / "envs/requirements.in": ROOT / "envs/requirements.txt",
     ROOT / "tests/requirements.in": ROOT / "tests/requirements.txt",
+    ROOT / "envs/slurm.in": ROOT / "envs/slurm.txt",
     ROOT / "envs/uv.in": ROOT / "envs/uv.txt",
 }
 # conda-forge's names where PyPI has another one
@@ -203,12 +204,14 @@ def test_a_lock_has_what_was_asked_for(asked):
     assert missing == []
 
 
-def test_the_two_locks_agree():
-    workflow, tests = (
-        read_lock(ROOT / f"{part}/requirements.txt") for part in ("envs", "tests")
+@pytest.mark.parametrize("other", ["envs/slurm.txt", "tests/requirements.txt"])
+def test_a_lock_agrees_with_that_of_the_workflow(other):
+    workflow, more = (
+        read_lock(ROOT / name) for name in ("envs/requirements.txt", other)
     )
-    shared = workflow.keys() & tests.keys()
-    assert {name: tests[name] for name in shared} == {
+    shared = workflow.keys() & more.keys()
+    assert shared
+    assert {name: more[name] for name in shared} == {
         name: workflow[name] for name in shared
     }
 

@@ -40,6 +40,17 @@ def test_a_script_is_a_module_with_one_main(path):
     assert "snakemake.config" not in path.read_text(), "Snakemake does not track it"
 
 
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_writes_whole_outputs_or_none(path):
+    """All that knows of `snakemake` stands inside the job that moves the outputs."""
+    guard = ast.parse(path.read_text()).body[-1]
+    assert ast.unparse(guard.test) == "'snakemake' in globals()"
+    (block,) = guard.body
+    assert isinstance(block, ast.With)
+    call = block.items[0].context_expr
+    assert (call.func.id, call.args[0].id) == ("job", "snakemake")
+
+
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_a_rule_is_a_contract(name):
     body = RULES[name]
@@ -51,7 +62,8 @@ def test_a_rule_is_a_contract(name):
     assert "runtime=" in body
     assert not re.search(r"^    (run|message):", body, re.MULTILINE)
     script = re.search(r'"\.\./scripts/(\w+)\.py"', body)
-    assert script is None or script[1] == name
+    assert script, "a shell would write under the final names"
+    assert script[1] == name
     assert "{config[" not in body
 
 
@@ -65,7 +77,7 @@ def test_a_shared_calculation_is_part_of_the_params(name):
     script = re.search(r'"\.\./scripts/(\w+)\.py"', RULES[name])
     if script is None:
         return
-    plumbing = {"logs"}
+    plumbing = {"logs", "jobs"}
     used = shared_modules(ROOT / f"scripts/{script[1]}.py") - plumbing
     digest = re.search(r"shared_digest\((.*?)\)", RULES[name], re.DOTALL)
     named = set(re.findall(r'"(\w+)\.', digest[1])) if digest else set()

@@ -48,8 +48,8 @@ class Machine:
         for tool in TOOLS.split():
             (folder / "tools" / tool).symlink_to(shutil.which(tool))
         shutil.copy(SETUP, self.project / "envs")
-        for part in ("envs", "tests"):
-            (self.project / part / "requirements.txt").write_text("numpy==2.5.5\n")
+        for lock in ("envs/requirements", "envs/slurm", "tests/requirements"):
+            (self.project / f"{lock}.txt").write_text("numpy==2.5.5\n")
         (folder / "pip").touch()
         self.user(1000)
 
@@ -341,6 +341,12 @@ def test_a_second_set_up_does_nothing(ready):
 def test_the_tools_of_the_tests_are_left_out_unless_asked_for(ready):
     ready.run()
     assert installed(ready) == ["envs/requirements.txt"]
+
+
+def test_what_slurm_needs_comes_beside_the_rest_if_asked_for(ready):
+    assert ready.run("--slurm").returncode == 0
+    assert ready.run("--slurm").stderr == ""
+    assert installed(ready) == ["envs/requirements.txt", "envs/slurm.txt"]
 
 
 def test_a_changed_lock_is_installed(ready):

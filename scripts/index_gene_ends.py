@@ -1,0 +1,53 @@
+"""Build the small STAR index that the strand of the reads is found with."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _shared.given_index import cut_short
+from _shared.jobs import job
+from _shared.logs import UserError
+from _shared.star import StarError, run_star
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(*, gene_ends: Path, star_params: Path, index: Path, threads: int) -> None:
+    """Build the index of the ends of genes.
+
+    Raises
+    ------
+    UserError
+        If STAR gives up or is killed, or the disk is full.
+    """
+    with tempfile.TemporaryDirectory(dir=index.parent) as folder:
+        scratch = Path(folder)
+        options = {
+            "runMode": "genomeGenerate",
+            "runThreadN": threads,
+            "genomeDir": index,
+            "genomeFastaFiles": gene_ends,
+            "parametersFiles": star_params,
+            "outTmpDir": scratch / "tmp",
+        }
+        try:
+            run_star(options, scratch=scratch)
+        except StarError as error:
+            remedy = error.remedy("index_gene_ends")
+            raise UserError(f"index_gene_ends: {error}; {remedy}.") from None
+    if told := cut_short(index):
+        raise UserError(
+            f"index_gene_ends: STAR wrote too little: {told}; the disk of "
+            "results/reference is full, most likely; make room."
+        )
+
+
+if "snakemake" in globals():
+    with job(snakemake):
+        main(
+            gene_ends=Path(snakemake.input.gene_ends),
+            star_params=Path(snakemake.input.star_params),
+            index=Path(snakemake.output.index),
+            threads=snakemake.threads,
+        )
