@@ -26,8 +26,63 @@ def check_config(config: dict, schema: dict) -> None:
         raise UserError(f"config: {_sentence(error)}")
 
 
+# keys that name files, of a section or, as None, of the config itself
+PATHS = (
+    (None, "samples"),
+    (None, "reads"),
+    (None, "previous"),
+    ("check_reference", "fasta"),
+    ("check_reference", "gtf"),
+    ("index_genome", "index"),
+    ("parity", "matrix"),
+    ("normalize_counts", "cell_cycle"),
+    ("run_celltypist", "model"),
+    ("annotate_clusters", "markers"),
+    ("annotate_clusters", "reference"),
+    ("annotate_clusters", "aliases"),
+    ("find_clones", "gene_positions"),
+    ("compare_bulk", "table"),
+    ("export_cellxgene", "genes"),
+    ("prepare_whitelist", None),
+    ("test_gene_sets", "gene_sets"),
+    ("infer_activities", "networks"),
+)
+
+
+def check_path(where: str, path: str) -> None:
+    """Raise `UserError` for a path that Snakemake or STAR read as something else."""
+    if "{" in path or "}" in path:
+        raise UserError(
+            f"{where}: {path!r} has braces, which Snakemake reads as a pattern; rename "
+            "the file or folder."
+        )
+    if any(character in path for character in "\n\r\t\0"):
+        raise UserError(
+            f"{where}: {path!r} has a line break or tab; rename the file or folder."
+        )
+
+
+def check_paths(config: dict) -> None:
+    """Raise `UserError` for a path in the config that cannot be an input."""
+    for section, key in PATHS:
+        place = config[section] if section else config
+        named = place[key] if key else place
+        where = ": ".join(["config", *filter(None, (section, key))])
+        for path in named.values() if isinstance(named, dict) else [named]:
+            for one in path if isinstance(path, list) else [path]:
+                check_path(where, one)
+    for key in ("fasta", "gtf"):
+        path = config["check_reference"][key]
+        if '"' in path:
+            raise UserError(
+                f"config: check_reference: {key}: {path!r} has a double quote, which "
+                "STAR cannot read in a path; rename the file or folder."
+            )
+
+
 def check_together(config: dict) -> None:
     """Raise `UserError` for keys that do not fit each other."""
+    check_paths(config)
     counted, used = (
         config["count_reads"]["soloFeatures"],
         config["load_cells"]["feature"],

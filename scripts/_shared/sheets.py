@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 
 from _shared.logs import UserError
 from _shared.near_misses import did_you_mean
+from _shared.settings import check_path
 
 SHORTEST_FASTQ_BYTES = 1000
 FASTQ_COLUMNS = ("fastq_1", "fastq_2", "fastq_3", "fastq_4")
@@ -86,11 +87,21 @@ def read_sheet(
     _check_header(
         path, lines[0], header, schema, {*schema["properties"], *more_columns}
     )
-    fields = csv.reader((line for _, line in lines[1:]), delimiter="\t")
     return [
-        _checked_row(path, number, header, values, schema)
-        for (number, _), values in zip(lines[1:], fields, strict=True)
+        _checked_row(path, number, header, _fields(path, number, line), schema)
+        for number, line in lines[1:]
     ]
+
+
+def _fields(path: str, number: int, line: str) -> list[str]:
+    """Return the fields of a line, each perhaps in double quotes."""
+    try:
+        return next(csv.reader([line], delimiter="\t", strict=True))
+    except csv.Error:
+        raise UserError(
+            f"{path} row {number}: a double quote at the start of a field is not "
+            "closed at its end; remove it."
+        ) from None
 
 
 def _check_header(path, first, header, schema, known) -> None:
@@ -197,6 +208,7 @@ def read_samples(
             )
         if row.get("counts"):
             row["counts"] = beside(path, row["counts"])
+            check_path(f"{path} row {row['_line']} column counts", row["counts"])
             if is_remote(row["counts"]):
                 check_plugin(f"{path} row {row['_line']} column counts", row["counts"])
             elif not Path(row["counts"]).exists():
@@ -330,6 +342,7 @@ def read_reads(
             if not row.get(column):
                 continue
             row[column] = beside(path, row[column])
+            check_path(f"{where} column {column}", row[column])
             if is_remote(row[column]):
                 check_plugin(f"{where} column {column}", row[column])
                 _check_once(seen, row, column, row[column], path=path)
