@@ -10,7 +10,7 @@ SHELL := /bin/bash
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup setup-tests setup-slurm demo test test-unit test-real test-faults test-chemistries test-cellxgene test-determinism test-many test-chaos test-cluster lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report page-vendor lock clean
+.PHONY: help setup setup-tests setup-slurm demo test test-unit test-real test-faults test-chemistries test-cellxgene test-determinism test-many test-chaos test-cluster lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report page-vendor lock sbom clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -115,6 +115,13 @@ page-vendor: ## bundle the chart library of the page anew, from its lock (needs 
 
 lock: ## write the locks anew from the .in files: make lock [UPGRADE=1]
 	@envs/setup.sh --lock $(if $(UPGRADE),--upgrade)
+
+sbom: ## list the locked packages as CycloneDX JSON: reads2cells.cdx.json (docs/releases.md)
+	@[ -x .venv/sbom/bin/cyclonedx-py ] || { python3 -m venv .venv/sbom && .venv/sbom/bin/python -m pip install \
+	  --quiet --disable-pip-version-check --require-hashes -r envs/sbom.txt; }
+	@.venv/sbom/bin/cyclonedx-py requirements --output-reproducible --spec-version 1.6 \
+	  --output-format JSON --validate --output-file reads2cells.cdx.json envs/requirements.txt
+	@echo "reads2cells.cdx.json lists the packages of envs/requirements.txt with their hashes"
 
 clean: ## remove .venv, simulated reads and what the tools keep
 	@rm -rf .venv demo bench .snakemake .ruff_cache .pytest_cache tests/.pytest_cache

@@ -268,6 +268,7 @@ lock() {
   lock_file tests/requirements.in tests/requirements.txt -c envs/requirements.txt "$@"
   lock_file envs/slurm.in envs/slurm.txt -c envs/requirements.txt "$@"
   lock_file envs/uv.in envs/uv.txt "$@"
+  lock_file envs/sbom.in envs/sbom.txt "$@"
 }
 
 leave_venv

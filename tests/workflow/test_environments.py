@@ -21,6 +21,7 @@ LOCKS = {
     ROOT / "tests/requirements.in": ROOT / "tests/requirements.txt",
     ROOT / "envs/slurm.in": ROOT / "envs/slurm.txt",
     ROOT / "envs/uv.in": ROOT / "envs/uv.txt",
+    ROOT / "envs/sbom.in": ROOT / "envs/sbom.txt",
 }
 # conda-forge's names where PyPI has another one
 PYPI_NAMES = {
