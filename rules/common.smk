@@ -14,6 +14,7 @@ from _shared.cellxgene import check_terms, own_terms
 from _shared.explanation import explained
 from _shared.given_files import check_given, check_optional
 from _shared.logs import UserError
+from _shared.manifest import PROOFS
 from _shared.one_run import one_at_a_time
 from _shared.previous_run import find_previous
 from _shared.result_files import files_of_run, rules_of
@@ -27,6 +28,7 @@ from _shared.sheets import (
     load_sheets,
 )
 from _shared.tools import check_times, check_writable, prefer_own_tools
+from _shared.verification import TARGET, verified, verify
 
 prefer_own_tools()
 
@@ -45,6 +47,14 @@ def read_yaml(name):
     text = (Path(workflow.basedir) / "config" / name).read_text()
     # of what a start takes, a third is Python's own reader of YAML
     return yaml.load(text, Loader=yaml.CSafeLoader)
+
+
+def end(error):
+    """End for a mistake of the user's, unless it is to be told what files are gone."""
+    # Snakemake tells its targets only when all rules are read
+    if workflow.is_main_process and TARGET in sys.argv[1:]:
+        sys.exit(verify(threads=workflow.resource_settings.cores or 1))
+    sys.exit(f"reads2cells: {error}")
 
 
 CHEMISTRIES = read_yaml("chemistries.yaml")
@@ -99,7 +109,7 @@ try:
     # where the results of an earlier run are, if they are to be compared with
     PREVIOUS = find_previous(config["previous"])
 except UserError as error:
-    sys.exit(f"reads2cells: {error}")
+    end(error)
 
 # once, not again by every job
 if workflow.is_main_process:
@@ -107,6 +117,7 @@ if workflow.is_main_process:
         workflow.execute, settings=lambda: workflow.execution_settings
     )
     workflow.execute = explained(workflow.execute, workflow)
+    workflow.execute = verified(workflow.execute, workflow)
     for sentence in WEAK_POINTS:
         print(f"reads2cells: {sentence}", file=sys.stderr)
 
@@ -312,6 +323,7 @@ def files_of_user(wildcards):
         "networks": list(config["infer_activities"]["networks"].values()),
         "bulk": given_file("compare_bulk", "table"),
         "gene_positions": given_file("find_clones", "gene_positions"),
+        "index": given_file("index_genome", "index") if READ_SAMPLES else [],
         "cellxgene_genes": given_file("export_cellxgene", "genes") if TERMS else [],
         "cell_cycle": [
             path
@@ -406,10 +418,10 @@ def made_lists():
     return names if READ_SAMPLES else []
 
 
-def files_here():
-    """Return the kinds of files that this run makes, each with its paths."""
+def run_here():
+    """Return what tells which files this run makes."""
     folder = "results/reads/whitelists/fetched/"
-    return files_of_run(
+    return dict(
         samples=SAMPLES,
         read_samples=READ_SAMPLES,
         switched={
@@ -437,12 +449,20 @@ def files_here():
     )
 
 
+def files_here():
+    """Return the kinds of files that this run makes, each with its paths."""
+    return files_of_run(**run_here())
+
+
 def final_outputs():
-    """Return what the manifest has checksums of: all of the last stages, but itself."""
+    """Return all of the last stages but the proofs; the manifest waits for these.
+
+    Every earlier file is made by a job that one of these needs.
+    """
     paths = [path for _, paths in files_here() for path in paths]
     last = ("report", "annotate", "compare", "README.md")
     wanted = [path for path in paths if path.split("/")[0] in last]
-    wanted.remove("report/manifest.json")
+    wanted = [path for path in wanted if path not in PROOFS]
     return [*(f"results/{path}".rstrip("/") for path in wanted), *quality_reports()]
 
 
@@ -626,7 +646,7 @@ def check_clock():
     try:
         check_times([*own, *filter(None, reference)])
     except UserError as error:
-        sys.exit(f"reads2cells: {error}")
+        end(error)
 
 
 if workflow.is_main_process:

@@ -163,7 +163,7 @@ rule record_inputs:
         "benchmarks/record_inputs.tsv"
     conda:
         "../envs/analysis.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=scaled_mem(1000),
         runtime=scaled_time("4h"),
@@ -285,14 +285,17 @@ rule write_manifest:
         "benchmarks/write_manifest.tsv"
     conda:
         "../envs/analysis.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=scaled_mem(1000),
         runtime=scaled_time("4h"),
     params:
         config=config_as_used(),
         seed=config["seed"],
-        shared=shared_digest("provenance.py"),
+        run=run_here(),
+        benchmarks="benchmarks",
+        names=[*SAMPLES, *made_lists(), *accessions()],
+        shared=shared_digest("manifest.py", "provenance.py", "result_files.py"),
     script:
         "../scripts/write_manifest.py"
 

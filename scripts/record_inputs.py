@@ -24,7 +24,11 @@ def reference_files(reference: Path | None) -> dict | None:
 
 
 def main(
-    *, inputs: dict[str, list[Path]], reference: Path | None, recorded: Path
+    *,
+    inputs: dict[str, list[Path]],
+    reference: Path | None,
+    recorded: Path,
+    threads: int = 1,
 ) -> None:
     """Read every input once, write path, SHA-256 and size of each.
 
@@ -36,7 +40,9 @@ def main(
         What was found out about the reference, with its checksums.
     """
     content = {
-        "inputs": {kind: records(paths) for kind, paths in inputs.items()},
+        "inputs": {
+            kind: records(paths, threads=threads) for kind, paths in inputs.items()
+        },
         "reference": reference_files(reference),
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -54,4 +60,5 @@ if "snakemake" in globals():
             },
             reference=Path(snakemake.input.facts[0]) if snakemake.input.facts else None,
             recorded=Path(snakemake.output.recorded),
+            threads=snakemake.threads,
         )

@@ -7,26 +7,73 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _shared.jobs import job
+from _shared.manifest import FORMAT, PROOFS, STAMP
 from _shared.provenance import (
     config_digest,
     git_state,
+    machine,
     object_config,
     records,
     versions,
 )
+from _shared.result_files import files_of_run
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 logger = logging.getLogger("write_manifest")
 
-# Snakemake's own, in the folders that a rule makes
-STAMP = ".snakemake_timestamp"
 
-
-def output_records(paths: list[Path]) -> list[dict[str, str | int]]:
+def output_records(paths: list[Path], *, threads: int = 1) -> list[dict]:
     """Return a record per file that the run wrote, those in folders among them."""
-    return [of for of in records(paths) if Path(of["path"]).name != STAMP]
+    found = records(paths, threads=threads)
+    return [of for of in found if Path(of["path"]).name != STAMP]
+
+
+def outputs_of(run: dict, *, results: Path = Path("results")) -> list[Path]:
+    """Return all that a run writes, but the proofs themselves.
+
+    What `files_of_run` takes is short, the paths of a thousand samples are not.
+    """
+    paths = [path for _, paths in files_of_run(**run) for path in paths]
+    return [results / path for path in paths if path not in PROOFS]
+
+
+def costs(benchmarks: Path, *, names: set[str]) -> dict[str, dict[str, float | int]]:
+    """Return jobs, seconds and memory of every rule, as Snakemake measured them.
+
+    Parameters
+    ----------
+    names
+        Of samples, accessions and lists: what others took stays in the folder.
+    """
+    found: dict[str, dict] = {}
+    for path in sorted(benchmarks.rglob("*.tsv")):
+        rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        own = path.parent == benchmarks or path.stem in names
+        # its own is of the run before
+        if rule == "write_manifest" or not own or len(lines) < 2:
+            continue
+        last = dict(zip(lines[0].split("\t"), lines[-1].split("\t"), strict=False))
+        of = found.setdefault(
+            rule, {"jobs": 0, "seconds": 0.0, "cpu_seconds": 0.0, "max_rss_mb": None}
+        )
+        of["jobs"] += 1
+        for key, column in (("seconds", "s"), ("cpu_seconds", "cpu_time")):
+            of[key] = round(of[key] + (number(last.get(column)) or 0), 2)
+        # None of jobs that were over before they could be measured
+        seen = [of["max_rss_mb"], number(last.get("max_rss"))]
+        of["max_rss_mb"] = max((x for x in seen if x is not None), default=None)
+    return found
+
+
+def number(text: str | None) -> float | None:
+    """Return a number of a benchmark, None where there is none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
 
 
 def main(
@@ -38,6 +85,9 @@ def main(
     manifest: Path,
     config: dict,
     seed: int,
+    benchmarks: Path,
+    names: set[str],
+    threads: int = 1,
 ) -> None:
     """Read every output once, write the manifest.
 
@@ -47,14 +97,19 @@ def main(
         What went in with its checksums, as `record_inputs` writes it.
     outputs
         Files, and folders of files, that came out.
+    names
+        Of samples, accessions and lists, by which benchmarks are known.
     """
     given = json.loads(recorded.read_text(encoding="utf-8"))
     star = star_version.read_text().strip() if star_version else None
     content = {
-        # the only field that differs between two runs of the same
+        "format": FORMAT,
+        # beside time and memory all that differs between two runs of the same
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "workflow": git_state(),
         "versions": versions(star=star),
+        # that on which this was written; on a cluster jobs ran on others
+        "machine": machine(),
         "seed": seed,
         "config_digest": config_digest(config),
         # the one in the object, which knows nothing of tests and titles
@@ -63,7 +118,8 @@ def main(
         "sheets": {str(path): path.read_text(encoding="utf-8-sig") for path in sheets},
         "inputs": given["inputs"],
         "reference": given["reference"],
-        "outputs": output_records(outputs),
+        "outputs": output_records(outputs, threads=threads),
+        "rules": costs(benchmarks, names=names),
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     manifest.write_text(text, encoding="utf-8")
@@ -79,8 +135,11 @@ if "snakemake" in globals():
             star_version=Path(snakemake.input.star_version[0])
             if snakemake.input.star_version
             else None,
-            outputs=[Path(path) for path in snakemake.input.outputs],
+            outputs=outputs_of(snakemake.params.run),
             manifest=Path(snakemake.output.manifest),
             config=snakemake.params.config,
             seed=snakemake.params.seed,
+            benchmarks=Path(snakemake.params.benchmarks),
+            names=set(snakemake.params.names),
+            threads=snakemake.threads,
         )

@@ -2,27 +2,49 @@
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
 WORKFLOW = Path(__file__).resolve().parents[2]
+# all that is imported or called
 PACKAGES = (
-    "snakemake",
-    "scanpy",
     "anndata",
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "igraph",
-    "umap-learn",
+    "dnaio",
     "faiss-cpu",
-    "harmonypy",
-    "scranpy",
-    "pydeseq2",
+    "formulaic",
     "gseapy",
+    "h5py",
+    "harmonypy",
+    "igraph",
+    "isal",
+    "jinja2",
+    "jsonschema",
+    "knncolle",
+    "markupsafe",
+    "matplotlib",
+    "multiqc",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydeseq2",
+    "pynndescent",
+    "pysam",
+    "pyyaml",
+    "scanpy",
+    "scikit-image",
+    "scikit-learn",
+    "scipy",
+    "scranpy",
+    "sequali",
+    "snakemake",
+    "statsmodels",
+    "threadpoolctl",
+    "umap-learn",
+    "xopen",
 )
 # sections whose rules come after the object or beside it, or bring what has checksums,
 # and where the sheets are
@@ -58,13 +80,19 @@ def file_record(path: Path) -> dict[str, str | int]:
     return {"path": str(path), "sha256": digest, "bytes": path.stat().st_size}
 
 
-def records(paths: list[Path]) -> list[dict[str, str | int]]:
-    """Return a record per file; a folder stands for the files in it."""
+def files_in(paths: list[Path]) -> list[Path]:
+    """Return the files that are there; a folder stands for the files in it."""
     files = []
     for path in paths:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         files += [file for file in inside if file.is_file()]
-    return [file_record(file) for file in files]
+    return files
+
+
+def records(paths: list[Path], *, threads: int = 1) -> list[dict[str, str | int]]:
+    """Return a record per file; a folder stands for the files in it."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(file_record, files_in(paths)))
 
 
 def object_config(config: dict) -> dict:
@@ -89,14 +117,49 @@ def config_digest(config: dict) -> str:
 
 
 def versions(*, star: str | None) -> dict[str, str | None]:
-    """Return the versions of Python, the packages and `star`; None where absent."""
+    """Return the versions of Python, the packages and tools; None where absent."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = None
-    return {**found, "STAR": star}
+    return {**found, **alignment_tools(), "STAR": star}
+
+
+def alignment_tools() -> dict[str, str | None]:
+    """Return the versions of samtools and htslib, which pysam brings along."""
+    try:
+        import pysam
+    except ImportError:
+        return {"samtools": None, "htslib": None}
+    return {
+        "samtools": pysam.version.__samtools_version__,
+        "htslib": pysam.version.__htslib_version__,
+    }
+
+
+def machine(cpus: Path = Path("/proc/cpuinfo")) -> dict[str, str | int | None]:
+    """Return what this machine is; neither its name nor the user's.
+
+    Manifests are published, and these two tell nothing of a result.
+    """
+    model = None
+    if cpus.exists():
+        lines = (line.partition(":") for line in cpus.read_text().splitlines())
+        model = next((of.strip() for key, _, of in lines if "model name" in key), None)
+    try:
+        system = platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:
+        system = None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": model or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_bytes": memory,
+        "os": system or platform.system(),
+        "kernel": f"{platform.system()} {platform.release()}",
+    }
 
 
 def git_state(folder: Path = WORKFLOW) -> dict[str, str | bool | None]:

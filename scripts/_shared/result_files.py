@@ -135,8 +135,8 @@ REPORT = (
         "write_manifest",
         (
             "report/manifest.json",
-            "SHA-256 and size of inputs, reference, and all files in `report/`, "
-            "`annotate/` and `compare/`; versions, configuration, sheets, seed",
+            "SHA-256 and size of all inputs and of all files here; versions, "
+            "configuration, sheets, seed; time and memory by rule; the machine",
         ),
     ),
     *_of(

@@ -25,7 +25,7 @@ class Causes:
 # rules of provenance (the page, the manifest, …) are not told, nor copies of results
 RULES = {
     "check_reference": Causes(inputs=("genome",)),
-    "index_genome": Causes(config=("check_reference",), inputs=("genome",)),
+    "index_genome": Causes(config=("check_reference",), inputs=("genome", "index")),
     "index_gene_ends": Causes(),
     "fetch_whitelist": Causes(),
     "fetch_reads": Causes(config=("strict",), inputs=("sheets",)),

@@ -91,6 +91,22 @@ def test_the_manifest_knows_every_input(finished):
         assert path.name in said
 
 
+def test_every_result_is_verified_and_a_flipped_byte_is_told(finished):
+    done = snakemake(finished, "verify")
+    assert done.returncode == 0, text_of(done)
+    assert "Verified: all " in done.stdout
+    path = finished / "results/cells/swaps.tsv"
+    whole = path.read_bytes()
+    path.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    try:
+        done = snakemake(finished, "verify")
+    finally:
+        path.write_bytes(whole)
+    assert done.returncode == 1, text_of(done)
+    assert done.stdout.count("results/") == 1
+    assert "output altered: results/cells/swaps.tsv (SHA-256 " in done.stdout
+
+
 @needs_browser
 def test_a_browser_shows_every_section_of_the_page(finished, tmp_path):
     seen = show(finished / "results/report/report.html", tmp_path)

@@ -2,19 +2,24 @@
 
 import hashlib
 import json
+import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from _shared.provenance import (
+    PACKAGES,
+    WORKFLOW,
     config_digest,
     git_state,
+    machine,
     object_config,
     records,
     versions,
 )
-from write_manifest import main
+from write_manifest import main, outputs_of
 
 
 @pytest.fixture
@@ -33,6 +38,8 @@ def given(tmp_path) -> dict:
         "manifest": tmp_path / "manifest.json",
         "config": {"seed": 3, "b": {"x": None}},
         "seed": 3,
+        "benchmarks": tmp_path / "benchmarks",
+        "names": {"a", "b"},
     }
 
 
@@ -154,3 +161,69 @@ def test_a_folder_inside_another_repository_has_no_commit(checkout):
     inside = checkout / "workflow"
     inside.mkdir()
     assert git_state(inside) == {"commit": None, "dirty": None}
+
+
+def write_benchmark(given, name, *rows):
+    path = given["benchmarks"] / f"{name}.tsv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["s\tmax_rss\tcpu_time", *("\t".join(row) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_time_and_memory_of_a_rule_are_those_of_its_last_jobs(given):
+    write_benchmark(given, "load_cells/a", ("9", "9", "9"), ("1.5", "700.0", "1"))
+    write_benchmark(given, "load_cells/b", ("2", "NA", "0.5"))
+    # of a sample that is no more in the sheet, and of the run before
+    write_benchmark(given, "load_cells/gone", ("50", "5000", "50"))
+    write_benchmark(given, "write_manifest", ("50", "5000", "50"))
+    write_benchmark(given, "merge_samples", ("0.1", "-", "NA"))
+    write_benchmark(given, "find_markers")
+    assert written(given)["rules"] == {
+        "load_cells": {
+            "jobs": 2,
+            "seconds": 3.5,
+            "cpu_seconds": 1.5,
+            "max_rss_mb": 700.0,
+        },
+        "merge_samples": {
+            "jobs": 1,
+            "seconds": 0.1,
+            "cpu_seconds": 0.0,
+            "max_rss_mb": None,
+        },
+    }
+
+
+def test_the_machine_is_told_without_names(given, tmp_path):
+    text = json.dumps(written(given)["machine"])
+    assert os.uname().nodename not in text
+    cpus = tmp_path / "cpuinfo"
+    cpus.write_text("processor\t: 0\nmodel name\t: Fast 1 @ 2 GHz\n")
+    of = machine(cpus)
+    assert of["cpu"] == "Fast 1 @ 2 GHz"
+    assert of["cores"] >= 1
+    assert of["memory_bytes"] > 1e8
+    assert machine(tmp_path / "absent")["cpu"]
+
+
+def test_every_package_of_the_environment_has_its_version():
+    text = (WORKFLOW / "envs/requirements.in").read_text()
+    named = re.findall(r"^[a-z][\w-]*", text, re.MULTILINE)
+    assert set(named) == set(PACKAGES)
+    found = versions(star=None)
+    assert [name for name in PACKAGES if not found[name]] == []
+    assert found["samtools"].startswith("1.")
+    assert found["htslib"].startswith("1.")
+
+
+def test_all_files_of_the_samples_are_outputs_and_the_proofs_are_not():
+    off = ("bam", "cram", "parity", "cellbender", "celltypist", "order_cells")
+    off += ("find_clones", "infer_velocity", "figures", "matrices", "cellxgene")
+    switched = dict.fromkeys((*off, "previous"), False)
+    lists = {"fetched_whitelist": [], "prepared_whitelist": [], "accession": []}
+    run = {"samples": ["a", "b"], "read_samples": ["a"]}
+    paths = set(map(str, outputs_of({**run, "switched": switched | lists})))
+    assert "results/count/a/Solo.out" in paths
+    assert "results/count/b/Solo.out" not in paths
+    assert {"results/cells/b/cells.h5ad", "results/README.md"} <= paths
+    assert "results/report/manifest.json" not in paths
