@@ -10,7 +10,7 @@ SHELL := /bin/bash
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup setup-tests setup-slurm demo test test-unit test-real test-faults test-chemistries test-cellxgene test-determinism test-many test-chaos test-cluster lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report page-vendor lock sbom clean
+.PHONY: help setup setup-tests setup-slurm demo test test-unit test-real test-faults test-chemistries test-cellxgene test-crate test-determinism test-many test-chaos test-cluster lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report page-vendor lock sbom clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ test-chemistries: setup-tests ## run simulated reads of every chemistry (minutes
 
 test-cellxgene: setup-tests ## judge exports by CELLxGENE's validator, from PyPI (minutes, 1 GB)
 	@CELLXGENE_VENV="$(or $(CELLXGENE_VENV),$(CURDIR)/.venv/cellxgene)" pytest tests/cellxgene -rs
+
+test-crate: setup-tests ## judge the RO-Crate of a run by its validator, from PyPI
+	@CRATE_VENV="$(or $(CRATE_VENV),$(CURDIR)/.venv/crate)" pytest tests/crate -rs
 
 test-determinism: setup-tests ## compare runs that differ in cores, folder, time zone, locale, hash seed (minutes)
 	@DETERMINISM=1 pytest tests/determinism -rs

@@ -26,6 +26,7 @@ rule all:
         "results/report/report.html",
         "results/report/reads2cells.h5ad",
         "results/report/manifest.json",
+        "results/ro-crate-metadata.json",
         "results/README.md",
         comparison_page(),
         exports(),

@@ -300,6 +300,30 @@ rule write_manifest:
         "../scripts/write_manifest.py"
 
 
+rule write_crate:
+    """Describe the run for other programs, as an RO-Crate of its results."""
+    input:
+        manifest="results/report/manifest.json",
+        source=str(Path(workflow.basedir) / "Snakefile"),
+    output:
+        crate="results/ro-crate-metadata.json",
+        snakefile="results/report/Snakefile",
+    log:
+        "logs/write_crate.log",
+    benchmark:
+        "benchmarks/write_crate.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(1000),
+        runtime=scaled_time("10m"),
+    params:
+        shared=shared_digest("manifest.py", "provenance.py"),
+    script:
+        "../scripts/write_crate.py"
+
+
 rule export_tables:
     """Write the long tables and the table of cells as Parquet."""
     input:

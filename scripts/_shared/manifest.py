@@ -8,9 +8,8 @@ from _shared.logs import UserError
 # raised whenever a reader needs what earlier manifests do not hold
 FORMAT = 2
 MANIFEST = Path("results/report/manifest.json")
-CRATE = Path("results/report/ro-crate-metadata.json")
 # below results/: made of all others, so that they cannot name themselves
-PROOFS = ("report/manifest.json", "report/ro-crate-metadata.json")
+PROOFS = ("report/manifest.json", "report/Snakefile", "ro-crate-metadata.json")
 # Snakemake's own, in the folders that a rule makes
 STAMP = ".snakemake_timestamp"
 NEEDED = ("config", "created", "inputs", "outputs", "sheets", "versions", "workflow")

@@ -140,6 +140,11 @@ REPORT = (
         ),
     ),
     *_of(
+        "write_crate",
+        ("ro-crate-metadata.json", "the run as a Workflow Run RO-Crate"),
+        ("report/Snakefile", "the first file of the workflow, for the RO-Crate"),
+    ),
+    *_of(
         "write_readme",
         ("README.md", "this list"),
     ),

@@ -35,7 +35,12 @@ VARIATIONS = {
 }
 ALL_AT_ONCE = {key: value for of in VARIATIONS.values() for key, value in of.items()}
 # they tell of the run itself: times, machine, folders
-OF_THE_RUN = {"manifest.json", "inputs.json", "report.html"}
+OF_THE_RUN = {
+    "inputs.json",
+    "manifest.json",
+    "report.html",
+    "ro-crate-metadata.json",
+}
 N_GENES, N_CELLS = 900, 150
 CONFIG = {
     "design": {

@@ -104,7 +104,7 @@ def test_what_belongs_to_no_result_is_passed_over(run, capsys):
         "cells/.unfinished-12345678-x/cells.h5ad",
         "report/comparison/comparison.html",
         "count/a/parity.tsv",
-        "report/ro-crate-metadata.json",
+        "ro-crate-metadata.json",
     ):
         path = run / "results" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,7 @@ NOT_TOLD = {
     "export_tables",
     "find_changes",
     "record_inputs",
+    "write_crate",
     "write_manifest",
     "write_readme",
     "write_report",

@@ -26,7 +26,13 @@ DEFAULTS = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 LIST = "3M-february-2018"
 TARGETS = ("all", "parity", "compare_runs")
 # what tells of a run (all of its config, its sheets) and so of every change of them
-PROVENANCE = {"record_inputs", "write_report", "write_manifest", "find_changes"}
+PROVENANCE = {
+    "find_changes",
+    "record_inputs",
+    "write_crate",
+    "write_manifest",
+    "write_report",
+}
 
 # everything that a config can switch on
 ON = {
