@@ -11,7 +11,6 @@ import sys
 from importlib.resources import files
 from types import SimpleNamespace
 
-import requests
 from rocrate_validator import services
 from rocrate_validator.utils.http import HttpRequester
 
@@ -22,7 +21,7 @@ def get(self, url, **options):
     """Fetch as the validator does; of the terms alone have something to stand in."""
     try:
         return self.__getattr__("get")(url, **options)
-    except requests.ConnectionError:
+    except OSError:
         if url != TERMS:
             raise
         text = files("rocrate").joinpath("data/ro-crate.jsonld").read_text()
