@@ -82,12 +82,25 @@ def strike(run: subprocess.Popen, victim: str, *, folder: Path) -> bool:
             words = Path(f"/proc/{number}/cmdline").read_text().split("\0")
             is_star = Path(words[0]).name.startswith("STAR")
             is_script = len(words) > 1 and ".snakemake/scripts/" in words[1]
-            if is_star if victim == "STAR" else is_script:
-                os.kill(number, signal.SIGKILL)
+            wanted = is_star if victim == "STAR" else is_script
+            if wanted and end(number):
                 return True
         except (FileNotFoundError, ProcessLookupError):
             continue
     return False
+
+
+def end(number: int) -> bool:
+    """Kill a process at work; return whether it was: one that is leaving cannot be."""
+    os.kill(number, signal.SIGSTOP)
+    while True:
+        stat = Path(f"/proc/{number}/stat").read_text()
+        state = stat.rpartition(")")[2].split()[0]
+        if state in "ZX":
+            return False
+        if state == "T":
+            os.kill(number, signal.SIGKILL)
+            return True
 
 
 def jobs_of(folder: Path) -> list[int]:
