@@ -21,9 +21,9 @@ from _shared.svg import picture
 
 logger = logging.getLogger("write_report")
 
-# more than this stays in the tables
 # markers of each group that the page shows at once; its scripts add the others
 TOP_MARKERS = 10
+# more than this stays in the tables
 TOP_SETS = 5
 # columns of the tables of markers: (key, heading, kind)
 MARKER_COLUMNS = {
