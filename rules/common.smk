@@ -52,9 +52,12 @@ def read_yaml(name):
 def end(error):
     """End for a mistake of the user's, unless it is to be told what files are gone."""
     # Snakemake tells its targets only when all rules are read
-    if workflow.is_main_process and TARGET in sys.argv[1:]:
-        sys.exit(verify(threads=workflow.resource_settings.cores or 1))
-    sys.exit(f"reads2cells: {error}")
+    is_verified = workflow.is_main_process and TARGET in sys.argv[1:]
+    if is_verified:
+        status = verify(threads=workflow.resource_settings.cores or 1)
+    if not is_verified or (status == 0 and config.get("verify_rerun")):
+        sys.exit(f"reads2cells: {error}")
+    sys.exit(status)
 
 
 CHEMISTRIES = read_yaml("chemistries.yaml")
@@ -397,7 +400,8 @@ def quality_reports():
 
 def config_as_used():
     """Return the configuration as a plain mapping, but for what changes no result."""
-    return canonical({key: config[key] for key in config if key != "previous"})
+    others = ("previous", "verify_rerun")
+    return canonical({key: config[key] for key in config if key not in others})
 
 
 def sections_of(*names):

@@ -1,13 +1,12 @@
 """Build the small STAR index that the strand of the reads is found with."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _shared.given_index import cut_short
 from _shared.jobs import job
 from _shared.logs import UserError
-from _shared.star import StarError, run_star
+from _shared.star import StarError, run_star, scratch_in
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -21,8 +20,7 @@ def main(*, gene_ends: Path, star_params: Path, index: Path, threads: int) -> No
     UserError
         If STAR gives up or is killed, or the disk is full.
     """
-    with tempfile.TemporaryDirectory(dir=index.parent) as folder:
-        scratch = Path(folder)
+    with scratch_in(index.parent) as scratch:
         options = {
             "runMode": "genomeGenerate",
             "runThreadN": threads,

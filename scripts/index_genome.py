@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from _shared.predictions import (
     sorting_limit,
     sparsity_for,
 )
-from _shared.star import StarError, run_star
+from _shared.star import StarError, run_star, scratch_in
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -101,8 +100,7 @@ def build(
     UserError
         If STAR gives up or is killed, or the disk is full.
     """
-    with tempfile.TemporaryDirectory(dir=index.parent) as folder:
-        scratch = Path(folder)
+    with scratch_in(index.parent) as scratch:
         with fasta.open("rb") as handle:
             gzipped = handle.read(2) == GZIP_MAGIC
         if gzipped:

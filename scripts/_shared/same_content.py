@@ -38,7 +38,7 @@ def same(a: Path, b: Path) -> bool:
     try:
         if a.suffix == ".gz":
             return _same_unpacked(a, b)
-        if a.suffix == ".h5ad":
+        if a.suffix in (".h5ad", ".h5"):
             return _same_hdf5(a, b)
     except (OSError, EOFError, zlib.error):
         # their bytes differ, and one of them is broken

@@ -20,7 +20,14 @@ def is_blank(path: str | Path) -> bool:
 
 
 def check_config(config: dict, schema: dict) -> None:
-    """Raise `UserError` with one sentence for the first key that does not fit."""
+    """Raise `UserError` with one sentence for the first key that does not fit.
+
+    What `--config key=true` gives as text is made what it means.
+    """
+    for key, value in config.items():
+        kind = schema["properties"].get(key, {}).get("type")
+        if kind == "boolean" and value in ("true", "false"):
+            config[key] = value == "true"
     errors = Draft202012Validator(schema).iter_errors(config)
     for error in sorted(errors, key=lambda e: (list(map(str, e.path)), e.message)):
         raise UserError(f"config: {_sentence(error)}")

@@ -4,6 +4,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # exit codes of a process that was killed, also through the shell that started it
@@ -41,6 +44,17 @@ def reason_of(errors: str) -> str:
 def environment() -> dict[str, str]:
     """Return the environment that STAR runs in; what the user has tuned stays."""
     return LARGE_PAGES | os.environ
+
+
+@contextmanager
+def scratch_in(parent: Path) -> Iterator[Path]:
+    """Yield a folder for a while, by its path from here.
+
+    STAR reads double quotes and line breaks in a path as its own: the name of the
+    working folder, which may have them, must not be in it.
+    """
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        yield Path(os.path.relpath(folder))
 
 
 def run_star(options: dict[str, object], *, scratch: Path) -> None:

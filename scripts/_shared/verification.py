@@ -1,4 +1,4 @@
-"""Whether all files are still those that the manifest names: `snakemake verify`."""
+"""Whether all files are those that the manifest names: `snakemake verify`."""
 
 import hashlib
 import sys
@@ -13,6 +13,8 @@ from _shared.manifest import MANIFEST, PROOFS, STAMP, inputs_of, read_manifest
 from _shared.provenance import WORKFLOW, file_record
 
 TARGET = "verify"
+# the key of the config that asks for a second run
+AGAIN = "verify_rerun"
 RESULTS = Path("results")
 # what may be made later, asked for by name
 LATER = ("report/comparison/", "parity.txt", "parity.tsv", "parity.json")
@@ -127,8 +129,14 @@ def told(manifest: dict, found: list[Difference]) -> list[str]:
     return lines
 
 
-def verify(*, threads: int) -> int:
-    """Tell what is no more as the manifest says; return the exit status."""
+def verify(*, threads: int, again: bool = False) -> int:
+    """Tell what is no more as the manifest says; return the exit status.
+
+    Parameters
+    ----------
+    again
+        Whether all is made once more and compared, if nothing was altered.
+    """
     try:
         manifest = read_manifest()
         found = differences(manifest, threads=threads)
@@ -143,7 +151,14 @@ def verify(*, threads: int) -> int:
         )
         return 1
     print("\n".join(told(manifest, found)), flush=True)
-    return int(bool(found))
+    if found and again:
+        print("Not run again: there is no use in it before the above is mended.")
+    if found or not again:
+        return int(bool(found))
+    # every start of Snakemake and every job reads this module: nothing heavy in it
+    from _shared.second_run import run_again
+
+    return run_again(manifest)
 
 
 def verified(execute: Callable[..., None], workflow: Any) -> Callable[..., None]:
@@ -152,13 +167,20 @@ def verified(execute: Callable[..., None], workflow: Any) -> Callable[..., None]
     Nothing runs, is locked or written.
     """
 
-    def run(**options: Any) -> None:
+    def run(*, executor_plugin: Any, **options: Any) -> None:
         targets = set(workflow.dag_settings.targets)
+        again = workflow.globals["config"][AGAIN]
         if TARGET not in targets:
-            execute(**options)
+            if again:
+                sys.exit(
+                    f"reads2cells: config: {AGAIN}: is for the target `verify`; name "
+                    "that, or leave it out."
+                )
+            execute(executor_plugin=executor_plugin, **options)
             return
         if targets != {TARGET}:
             sys.exit("reads2cells: verify: is asked for alone, without other targets.")
-        sys.exit(verify(threads=workflow.resource_settings.cores or 1))
+        again &= not executor_plugin.common_settings.dryrun_exec
+        sys.exit(verify(threads=workflow.resource_settings.cores or 1, again=again))
 
     return run

@@ -127,7 +127,7 @@ def test_every_key_has_type_description_default_and_docs(path, leaf):
 
 def test_every_section_is_named_as_a_rule():
     shared = {"samples", "reads", "seed", "strict", "design", "parity", "preview_reads"}
-    shared |= {"previous"}
+    shared |= {"previous", "verify_rerun"}
     assert set(DEFAULTS) - shared <= set(RULES)
 
 

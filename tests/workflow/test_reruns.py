@@ -129,8 +129,9 @@ BESIDE = {
     "load_cells": {"call_cells", "run_cellbender", "compare_parity"},
     "test_expression": {"check_design"},
 }
-# a model is loaded only where it is trusted: there is no second value
-REFUSED = {"run_celltypist.trust_pickle"}
+# a model is loaded only where it is trusted, and a second run is for `verify` alone:
+# there is no second value
+REFUSED = {"run_celltypist.trust_pickle", "verify_rerun"}
 
 
 def leaves(schema, path=()):
