@@ -10,7 +10,7 @@ SHELL := /bin/bash
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup setup-tests setup-slurm demo test test-unit test-real test-faults test-chemistries test-cellxgene test-crate test-determinism test-many test-chaos test-cluster lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report page-vendor lock sbom clean
+.PHONY: help setup setup-tests setup-slurm demo test test-unit test-real test-faults test-chemistries test-cellxgene test-crate test-determinism test-many test-chaos test-cluster test-conda lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report page-vendor lock sbom clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,9 @@ test-cluster: setup-tests ## submit the line to a SLURM started for it, with mis
 
 test-chaos: setup-tests ## kill runs at 35 moments, drawn from seeds, and fill disks (an hour)
 	@CHAOS=1 pytest tests/chaos -rs --capture no
+
+test-conda: setup-tests ## run every rule in its environment of envs/, STAR from a local channel (minutes, 2 GB)
+	@CONDA=1 pytest tests/conda -rs
 
 lint: setup-tests ## check the format and the style of all code
 	@snakefmt --check Snakefile rules
