@@ -19,7 +19,6 @@ rule load_cells:
         runtime=scaled_time("1h"),
     params:
         settings=loading,
-        sheet=sheet_row,
         shared=shared_digest("matrices.py", "streams.py"),
     script:
         "../scripts/load_cells.py"

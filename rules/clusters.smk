@@ -45,8 +45,13 @@ rule normalize_counts:
         runtime=scaled_time("2h"),
     params:
         settings=config["normalize_counts"],
+        sheet=sheet_columns(*config["normalize_counts"]["regress_out"]),
         shared=shared_digest(
-            "cell_cycle.py", "counts.py", "streams.py", "variable_genes.py"
+            "cell_cycle.py",
+            "counts.py",
+            "sample_columns.py",
+            "streams.py",
+            "variable_genes.py",
         ),
     script:
         "../scripts/normalize_counts.py"
@@ -99,8 +104,12 @@ rule integrate_batches:
         runtime=scaled_time("4h"),
     params:
         settings=config["integrate_batches"],
+        sheet=sheet_columns(
+            config["integrate_batches"]["batch_column"],
+            config["integrate_batches"]["label_column"],
+        ),
         seed=config["seed"],
-        shared=shared_digest("integration_scores.py"),
+        shared=shared_digest("integration_scores.py", "sample_columns.py"),
     script:
         "../scripts/integrate_batches.py"
 

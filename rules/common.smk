@@ -259,9 +259,14 @@ def loading(wildcards):
     return {key: config["load_cells"][key]}
 
 
-def sheet_row(wildcards):
-    """Return what the sample sheet says of a sample, as a sorted mapping."""
-    return canonical(design_columns(SHEETS.samples[wildcards.sample]))
+def sheet_columns(*names):
+    """Return what some columns of the sample sheet say of every sample, where it has them."""
+    return canonical(
+        {
+            sample: {name: row[name] for name in names if name in row}
+            for sample, row in design_sheet().items()
+        }
+    )
 
 
 def cell_doublets(wildcards):

@@ -49,7 +49,8 @@ rule sum_pseudobulks:
         runtime=scaled_time("1h"),
     params:
         design=config["design"],
-        shared=shared_digest("design.py", "streams.py"),
+        sheet=canonical(design_sheet()),
+        shared=shared_digest("design.py", "sample_columns.py", "streams.py"),
     script:
         "../scripts/sum_pseudobulks.py"
 
@@ -128,7 +129,10 @@ rule test_composition:
     params:
         settings=config["test_composition"],
         design=config["design"],
-        shared=shared_digest("design.py", "log_ratios.py", "trigamma.py"),
+        sheet=canonical(design_sheet()),
+        shared=shared_digest(
+            "design.py", "log_ratios.py", "sample_columns.py", "trigamma.py"
+        ),
     script:
         "../scripts/test_composition.py"
 

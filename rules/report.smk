@@ -27,8 +27,14 @@ rule export_object:
         seed=config["seed"],
         design=config["design"],
         min_samples=config["test_expression"]["min_samples"],
+        sheet=canonical(design_sheet()),
         shared=shared_digest(
-            "design.py", "palette.py", "plain_text.py", "provenance.py", "streams.py"
+            "design.py",
+            "palette.py",
+            "plain_text.py",
+            "provenance.py",
+            "sample_columns.py",
+            "streams.py",
         ),
     script:
         "../scripts/export_object.py"

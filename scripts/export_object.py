@@ -14,6 +14,7 @@ from _shared.jobs import job
 from _shared.palette import colors_of
 from _shared.plain_text import write_plain
 from _shared.provenance import config_digest, versions
+from _shared.sample_columns import with_sheet
 from _shared.streams import Matrix, copy_layer, copy_matrix, new_h5ad, read_tables
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def main(
     seed: int,
     design: dict,
     min_samples: int,
+    sheet: dict[str, dict[str, str]],
 ) -> None:
     """Write the finished object: X float32 and counts int32, both CSR.
 
@@ -162,6 +164,7 @@ def main(
     """
     labels = pd.read_csv(annotation, sep="\t", dtype=str, keep_default_na=False)
     tables = read_tables(clusters)
+    tables.obs = with_sheet(tables.obs, sheet)
     with h5py.File(clusters) as file:
         layers = {name: Matrix(layer) for name, layer in file["layers"].items()}
         if found := problems(tables, layers):
@@ -205,4 +208,5 @@ if "snakemake" in globals():
             seed=snakemake.params.seed,
             design=snakemake.params.design,
             min_samples=snakemake.params.min_samples,
+            sheet=snakemake.params.sheet,
         )

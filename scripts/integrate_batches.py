@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from _shared.jobs import job
+from _shared.sample_columns import with_sheet
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -278,20 +279,25 @@ def main(
     integrated: Path,
     integration: Path,
     settings: IntegrateSettings,
+    sheet: dict[str, dict[str, str]],
     seed: int,
     threads: int,
 ) -> None:
-    """Write `obsm.X_integrated`, `X_pca` itself where nothing is integrated."""
+    """Write `obsm.X_integrated`, `X_pca` itself where nothing is integrated.
+
+    `sheet` holds by sample the columns of the sample sheet that the settings name.
+    """
     adata = ad.read_h5ad(pca)
+    cells = with_sheet(adata.obs, sheet)
     scores, table = integrated_scores(
-        adata.obsm["X_pca"], adata.obs, settings, seed=seed, threads=threads
+        adata.obsm["X_pca"], cells, settings, seed=seed, threads=threads
     )
     column = settings.batch_column
     used = table[table["used"]].iloc[0]
     report = {
         "method": used["method"],
         "batch_column": column,
-        "n_batches": adata.obs[column].nunique() if column in adata.obs else 0,
+        "n_batches": cells[column].nunique() if column in cells else 0,
         "used": used["method"] != "none",
         "reason": used["reason"],
     }
@@ -309,6 +315,7 @@ if "snakemake" in globals():
             integrated=Path(snakemake.output.integrated),
             integration=Path(snakemake.output.integration),
             settings=IntegrateSettings(**snakemake.params.settings),
+            sheet=snakemake.params.sheet,
             seed=snakemake.params.seed,
             threads=snakemake.threads,
         )

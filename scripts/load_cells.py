@@ -90,10 +90,9 @@ def as_anndata(
     var: pd.DataFrame,
     *,
     sample: str,
-    sheet: dict[str, str],
     intronic: np.ndarray | None = None,
 ) -> ad.AnnData:
-    """Return the object of the stage: `<barcode>-<sample>`, gene ids, sheet columns.
+    """Return the object of the stage: `<barcode>-<sample>`, gene ids, `sample`.
 
     `intronic` becomes the column `pct_intronic`.
 
@@ -109,7 +108,7 @@ def as_anndata(
             raise UserError(
                 f"sample {sample}: {what} '{twice}' stands there twice; make it unique."
             )
-    obs = pd.DataFrame({"sample": sample, **sheet}, index=bare + f"-{sample}")
+    obs = pd.DataFrame({"sample": sample}, index=bare + f"-{sample}")
     obs = obs.astype("category")
     if intronic is not None:
         obs["pct_intronic"] = np.asarray(intronic, dtype=float)
@@ -118,7 +117,7 @@ def as_anndata(
     return adata
 
 
-def main(*, sources: dict, sample: str, settings: dict, sheet: dict, out: Path) -> None:
+def main(*, sources: dict, sample: str, settings: dict, out: Path) -> None:
     """Write the called cells with raw counts."""
     called, intronic = Path(sources["called"]), None
     if "counts" in sources:
@@ -129,7 +128,7 @@ def main(*, sources: dict, sample: str, settings: dict, sheet: dict, out: Path) 
         genes = Path(sources["genes"])
         parts = from_starsolo(solo / feature / "raw", called=called, genes=genes)
         intronic = percent_intronic(solo, parts[1], feature=feature)
-    adata = as_anndata(*parts, sample=sample, sheet=sheet, intronic=intronic)
+    adata = as_anndata(*parts, sample=sample, intronic=intronic)
     logger.info(
         "%d cells, %d genes, %d of them mitochondrial",
         *adata.shape,
@@ -144,6 +143,5 @@ if "snakemake" in globals():
             sources=dict(snakemake.input.items()),
             sample=snakemake.wildcards.sample,
             settings=snakemake.params.settings,
-            sheet=snakemake.params.sheet,
             out=Path(snakemake.output.called),
         )

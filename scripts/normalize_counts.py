@@ -18,6 +18,7 @@ from _shared import cell_cycle
 from _shared.counts import log_normalized, row_sums
 from _shared.jobs import job
 from _shared.logs import UserError
+from _shared.sample_columns import with_sheet
 from _shared.streams import (
     ArrayWriter,
     CsrWriter,
@@ -328,13 +329,15 @@ def main(
     variable: Path,
     settings: NormalizeSettings,
     cycle_table: Path | None,
+    sheet: dict[str, dict[str, str]] | None = None,
     threads: int = 1,
 ) -> None:
     """Write all genes' log-normalized levels, and what the components are made from.
 
     `normalized`: `X`, `obs` with `size_factor` (and `S_score`, `G2M_score`, `phase`),
     `var` with `variances_norm` and `highly_variable`. `variable`: the same cells with
-    their highly variable genes alone, log-normalized or as Pearson residuals.
+    their highly variable genes alone, log-normalized or as Pearson residuals. `sheet`
+    holds by sample the columns of the sample sheet that are to be regressed out.
     """
     plain = variable
     if settings.regress_out:
@@ -345,7 +348,8 @@ def main(
         counts = Matrix(file["layers/corrected"] if corrected else file["X"])
         phases, cycle = cycle_genes(var, cycle_table)
         logger.info("cell cycle: %s", cycle)
-        check_columns(settings.regress_out, list(obs), scored=cycle["scored"])
+        columns = list(with_sheet(obs[:0], sheet or {}))
+        check_columns(settings.regress_out, columns, scored=cycle["scored"])
         known = survey(
             counts, obs["sample"], settings, with_levels=bool(phases), threads=threads
         )
@@ -380,7 +384,8 @@ def main(
             ad.io.write_elem(target, "uns", uns)
     if settings.regress_out:
         with new_h5ad(variable) as few:
-            regress(plain, few, design_matrix(obs, settings.regress_out))
+            described = with_sheet(obs, sheet or {})
+            regress(plain, few, design_matrix(described, settings.regress_out))
             ad.io.write_elem(few, "obs", obs)
             ad.io.write_elem(few, "var", var[flags])
             ad.io.write_elem(few, "uns", uns)
@@ -396,5 +401,6 @@ if "snakemake" in globals():
             variable=Path(snakemake.output.variable),
             settings=NormalizeSettings(**snakemake.params.settings),
             cycle_table=Path(table) if table else None,
+            sheet=snakemake.params.sheet,
             threads=snakemake.threads,
         )

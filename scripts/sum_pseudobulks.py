@@ -19,6 +19,7 @@ from _shared.design import (
     units_of,
 )
 from _shared.jobs import job
+from _shared.sample_columns import with_sheet
 from _shared.streams import Matrix, sums_by_group, write_h5ad
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def main(
     pseudobulk: Path,
     samples_path: Path,
     design: dict,
+    sheet: dict[str, dict[str, str]],
     threads: int = 1,
 ) -> None:
     """Write the pseudobulks of units and cell types, and a table of whole samples."""
@@ -112,7 +114,7 @@ def main(
         types = cell_types_of(cells, annotation)
         counts = Matrix(file["layers/counts"])
         sums, obs = summed(counts, cells["sample"], types, threads=threads)
-    samples = sample_table(cells, design)
+    samples = sample_table(with_sheet(cells, sheet), design)
     bulk = pseudobulks(sums, obs, samples, design)
     bulk.var = var[["gene_name"]].astype(str)
     n_units = bulk.obs["sample"].nunique()
@@ -135,5 +137,6 @@ if "snakemake" in globals():
             pseudobulk=Path(snakemake.output.pseudobulk),
             samples_path=Path(snakemake.output.samples),
             design=snakemake.params.design,
+            sheet=snakemake.params.sheet,
             threads=snakemake.threads,
         )

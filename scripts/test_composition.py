@@ -27,6 +27,7 @@ from _shared.design import (
 )
 from _shared.jobs import job
 from _shared.log_ratios import moderated_effects, plain_effects
+from _shared.sample_columns import with_sheet
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -185,6 +186,7 @@ def main(
     shares: Path,
     untested: Path,
     design: dict,
+    sheet: dict[str, dict[str, str]],
     settings: CompositionSettings,
 ) -> None:
     """Write shares per sample, the tests, and what was not tested and why."""
@@ -192,7 +194,7 @@ def main(
     with h5py.File(clusters) as file:
         cells = ad.io.read_elem(file["obs"])
     asked = read_design(design)
-    samples = sample_table(cells, asked)
+    samples = sample_table(with_sheet(cells, sheet), asked)
     # technical repeats are one sample
     units = units_of(samples, asked)
     samples = unit_table(samples, asked)
@@ -219,5 +221,6 @@ if "snakemake" in globals():
             shares=Path(snakemake.output.shares),
             untested=Path(snakemake.output.untested),
             design=snakemake.params.design,
+            sheet=snakemake.params.sheet,
             settings=CompositionSettings(**snakemake.params.settings),
         )

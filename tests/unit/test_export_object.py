@@ -45,6 +45,7 @@ def finished(root: Path, *, star_version: Path | None = None) -> ad.AnnData:
         seed=7,
         design=tree.config()["design"],
         min_samples=2,
+        sheet={},
     )
     return ad.read_h5ad(cells)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import linalg
+from sheet_apart import taken_apart
 from sklearn.metrics import adjusted_rand_score
 
 import integrate_batches
@@ -37,12 +38,20 @@ def cells():
 @pytest.fixture
 def integrate(tmp_path):
     def run(adata, settings=HARMONY, seed=1, threads=1):
+        samples = adata.obs.get("batch", pd.Series("s", adata.obs_names))
+        adata, sheet = taken_apart(
+            ad.AnnData(obs=adata.obs.assign(sample=samples), obsm=adata.obsm),
+            "batch",
+        )
+        # and one that was set aside
+        sheet["none"] = dict.fromkeys(next(iter(sheet.values()), ["batch"]), "one")
         adata.write_h5ad(tmp_path / "pca.h5ad")
         main(
             pca=tmp_path / "pca.h5ad",
             integrated=tmp_path / "integrated.h5ad",
             integration=tmp_path / "integration.tsv",
             settings=settings,
+            sheet=sheet,
             seed=seed,
             threads=threads,
         )

@@ -37,7 +37,6 @@ def test_starsolo_cells_get_genes_and_sheet_columns(tmp_path):
         },
         sample="s1",
         settings=SETTINGS,
-        sheet={"condition": "stim"},
         out=tmp_path / "called.h5ad",
     )
     adata = ad.read_h5ad(tmp_path / "called.h5ad")
@@ -46,7 +45,7 @@ def test_starsolo_cells_get_genes_and_sheet_columns(tmp_path):
     assert adata.var["gene_name"].tolist() == ["x", "NA"]
     assert adata.var["is_mito"].tolist() == [False, True]
     assert adata.X.toarray().tolist() == [[1, 0], [5, 7]]
-    assert adata.obs["condition"].tolist() == ["stim", "stim"]
+    assert adata.obs["sample"].tolist() == ["s1", "s1"]
 
 
 def test_a_suffix_of_cell_ranger_is_taken_off():
@@ -56,7 +55,6 @@ def test_a_suffix_of_cell_ranger_is_taken_off():
         np.array(["AA-1"]),
         var,
         sample="s",
-        sheet={},
     )
     assert list(adata.obs_names) == ["AA-s"]
 
@@ -65,14 +63,13 @@ def test_a_repeated_barcode_or_gene_is_refused():
     counts = sparse.csr_matrix(np.ones((2, 2)))
     var = pd.DataFrame(index=["G", "H"])
     with pytest.raises(UserError, match="sample s: barcode 'AA' stands there twice"):
-        as_anndata(counts, np.array(["AA-1", "AA"]), var, sample="s", sheet={})
+        as_anndata(counts, np.array(["AA-1", "AA"]), var, sample="s")
     with pytest.raises(UserError, match="gene id 'G' stands there twice"):
         as_anndata(
             counts,
             np.array(["AA", "CC"]),
             pd.DataFrame(index=["G", "G"]),
             sample="s",
-            sheet={},
         )
 
 
@@ -93,7 +90,6 @@ def test_only_called_barcodes_of_a_given_matrix_are_cells(tmp_path):
         sources={"counts": tmp_path / "m", "called": tmp_path / "called.tsv"},
         sample="s1",
         settings=SETTINGS | {"mito_pattern": "^g1$"},
-        sheet={},
         out=tmp_path / "called.h5ad",
     )
     adata = ad.read_h5ad(tmp_path / "called.h5ad")
@@ -133,13 +129,12 @@ def test_intronic_share_is_that_of_the_reads_where_one_matrix_is_counted(tmp_pat
     assert percent_intronic(tmp_path, pd.Index(["AA"]), feature=folder.name) is None
 
 
-def test_intronic_share_stands_beside_the_sheet(tmp_path):
+def test_intronic_share_stands_beside_the_sample(tmp_path):
     adata = as_anndata(
         sparse.csr_matrix(np.ones((2, 1))),
         np.array(["AA", "CC"]),
         pd.DataFrame(index=["G"]),
         sample="s",
-        sheet={"condition": "stim"},
         intronic=np.array([1.5, 0]),
     )
     assert adata.obs["pct_intronic"].tolist() == [1.5, 0]

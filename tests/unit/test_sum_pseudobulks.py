@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sheet_apart import taken_apart
 
 from sum_pseudobulks import main
 
@@ -47,6 +48,7 @@ def adata():
 @pytest.fixture
 def summed(tmp_path):
     def run(adata, design=DESIGN, types=("A", "A", "unknown"), threads=1):
+        adata, sheet = taken_apart(adata, "condition", "donor", "age")
         adata.write_h5ad(tmp_path / "clusters.h5ad")
         labels = pd.DataFrame({"cluster": range(len(types)), "cell_type": types})
         labels.to_csv(tmp_path / "annotation.tsv", sep="\t", index=False)
@@ -56,6 +58,7 @@ def summed(tmp_path):
             pseudobulk=tmp_path / "pseudobulk.h5ad",
             samples_path=tmp_path / "samples.tsv",
             design=design,
+            sheet=sheet,
             threads=threads,
         )
         return (

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sheet_apart import taken_apart
 
 from _shared.design import Contrast, Design, Term
 from _shared.log_ratios import (
@@ -73,6 +74,8 @@ def sheet_of(counts, **columns):
 @pytest.fixture
 def run(tmp_path):
     def run(adata, design=SECTION, types=TYPES, settings=SETTINGS):
+        columns = adata.obs.columns.drop(["sample", "leiden"])
+        adata, sheet = taken_apart(adata, *columns)
         adata.write_h5ad(tmp_path / "clusters.h5ad")
         labels = pd.DataFrame({"cluster": range(len(types)), "cell_type": types})
         labels.to_csv(tmp_path / "annotation.tsv", sep="\t", index=False)
@@ -84,6 +87,7 @@ def run(tmp_path):
             clusters=tmp_path / "clusters.h5ad",
             annotation=tmp_path / "annotation.tsv",
             design=design,
+            sheet=sheet,
             settings=settings,
             **paths,
         )
