@@ -10,7 +10,7 @@ SHELL := /bin/bash
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup setup-tests setup-slurm demo test test-unit test-real test-faults test-chemistries test-cellxgene test-crate test-determinism test-many test-chaos test-cluster test-conda lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report page-vendor lock sbom clean
+.PHONY: help setup setup-tests setup-slurm demo test test-unit test-real test-faults test-chemistries test-cellxgene test-crate test-determinism test-many test-chaos test-cluster test-conda lint format bench bench-reads bench-clusters bench-doublets bench-conclusions bench-statistics bench-report bench-planning page-vendor lock sbom clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -112,6 +112,9 @@ bench-statistics: setup ## false findings and power of the tests beside naive on
 	@python tests/benchmarks/expression_truth.py --first 100 --seeds 20
 	@python tests/benchmarks/expression_truth.py --first 100 --seeds 3 --cells
 	@python tests/benchmarks/composition_truth.py
+
+bench-planning: setup ## what a run costs before its jobs, and a job before its work, up to 1,000 samples (minutes)
+	@python tests/benchmarks/planning.py
 
 bench-report: setup ## what the page's cell explorer costs: make bench-report CELLS=1000000
 	@OPENBLAS_NUM_THREADS=1 python tests/benchmarks/report.py bench/report --cells $(or $(CELLS),1000000)

@@ -16,7 +16,7 @@ from _shared.provenance import (
     records,
     versions,
 )
-from _shared.result_files import files_of_run
+from _shared.result_files import files_of_run, rules_of
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -30,6 +30,11 @@ def output_records(paths: list[Path], *, threads: int = 1) -> list[dict]:
     return [of for of in found if Path(of["path"]).name != STAMP]
 
 
+def rules_in(run: dict) -> set[str]:
+    """Return the rules that a run has."""
+    return set(rules_of(files_of_run(**run), read_samples=run["read_samples"]))
+
+
 def outputs_of(run: dict, *, results: Path = Path("results")) -> list[Path]:
     """Return all that a run writes, but the proofs themselves.
 
@@ -39,11 +44,15 @@ def outputs_of(run: dict, *, results: Path = Path("results")) -> list[Path]:
     return [results / path for path in paths if path not in PROOFS]
 
 
-def costs(benchmarks: Path, *, names: set[str]) -> dict[str, dict[str, float | int]]:
+def costs(
+    benchmarks: Path, *, rules: set[str], names: set[str]
+) -> dict[str, dict[str, float | int]]:
     """Return jobs, seconds and memory of every rule, as Snakemake measured them.
 
     Parameters
     ----------
+    rules
+        Of this run: those of analyses that are off now leave theirs in the folder.
     names
         Of samples, accessions and lists: what others took stays in the folder.
     """
@@ -53,7 +62,7 @@ def costs(benchmarks: Path, *, names: set[str]) -> dict[str, dict[str, float | i
         lines = path.read_text(encoding="utf-8").splitlines()
         own = path.parent == benchmarks or path.stem in names
         # its own is of the run before
-        if rule == "write_manifest" or not own or len(lines) < 2:
+        if rule == "write_manifest" or rule not in rules or not own or len(lines) < 2:
             continue
         last = dict(zip(lines[0].split("\t"), lines[-1].split("\t"), strict=False))
         of = found.setdefault(
@@ -86,6 +95,7 @@ def main(
     config: dict,
     seed: int,
     benchmarks: Path,
+    rules: set[str],
     names: set[str],
     threads: int = 1,
 ) -> None:
@@ -97,8 +107,8 @@ def main(
         What went in with its checksums, as `record_inputs` writes it.
     outputs
         Files, and folders of files, that came out.
-    names
-        Of samples, accessions and lists, by which benchmarks are known.
+    rules, names
+        Rules, and samples, accessions and lists, by which benchmarks are known.
     """
     given = json.loads(recorded.read_text(encoding="utf-8"))
     star = star_version.read_text().strip() if star_version else None
@@ -119,7 +129,7 @@ def main(
         "inputs": given["inputs"],
         "reference": given["reference"],
         "outputs": output_records(outputs, threads=threads),
-        "rules": costs(benchmarks, names=names),
+        "rules": costs(benchmarks, rules=rules, names=names),
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     manifest.write_text(text, encoding="utf-8")
@@ -140,6 +150,7 @@ if "snakemake" in globals():
             config=snakemake.params.config,
             seed=snakemake.params.seed,
             benchmarks=Path(snakemake.params.benchmarks),
+            rules=rules_in(snakemake.params.run),
             names=set(snakemake.params.names),
             threads=snakemake.threads,
         )

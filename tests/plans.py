@@ -4,9 +4,11 @@ That takes a quarter of a second; a call of Snakemake takes two to start.
 """
 
 import contextlib
+import ctypes
 import functools
 import io
 import multiprocessing
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +27,10 @@ from snakemake.settings.types import (
 )
 
 from _shared.explanation import own_reasons
+
+
+# of Linux, in <linux/prctl.h>
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,13 @@ class Plan:
 @functools.cache
 def _other_process():
     """Return a process of its own: Snakemake leaves files open, and paths changed."""
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+
+
+def _end_with_parent():
+    """Be killed when the tests are."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def plan(folder: Path, *targets: str, cores: int = 2, **config) -> Plan:

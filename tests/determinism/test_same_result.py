@@ -16,6 +16,7 @@ import pytest
 import yaml
 from running import ROOT, snakemake, text_of
 
+from _shared.same_content import OF_THE_JOB
 from simulated_counts import Plan, make_profiles, simulate_sample
 
 pytestmark = [
@@ -35,7 +36,7 @@ VARIATIONS = {
 }
 ALL_AT_ONCE = {key: value for of in VARIATIONS.values() for key, value in of.items()}
 # they tell of the run itself: times, machine, folders
-OF_THE_RUN = {
+OF_THE_RUN = OF_THE_JOB | {
     "inputs.json",
     "manifest.json",
     "report.html",

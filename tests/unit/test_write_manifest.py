@@ -19,7 +19,7 @@ from _shared.provenance import (
     records,
     versions,
 )
-from write_manifest import main, outputs_of
+from write_manifest import main, outputs_of, rules_in
 
 
 @pytest.fixture
@@ -39,6 +39,7 @@ def given(tmp_path) -> dict:
         "config": {"seed": 3, "b": {"x": None}},
         "seed": 3,
         "benchmarks": tmp_path / "benchmarks",
+        "rules": {"load_cells", "merge_samples", "find_markers", "write_manifest"},
         "names": {"a", "b"},
     }
 
@@ -176,6 +177,8 @@ def test_time_and_memory_of_a_rule_are_those_of_its_last_jobs(given):
     # of a sample that is no more in the sheet, and of the run before
     write_benchmark(given, "load_cells/gone", ("50", "5000", "50"))
     write_benchmark(given, "write_manifest", ("50", "5000", "50"))
+    # switched off since
+    write_benchmark(given, "find_clones", ("50", "5000", "50"))
     write_benchmark(given, "merge_samples", ("0.1", "-", "NA"))
     write_benchmark(given, "find_markers")
     assert written(given)["rules"] == {
@@ -222,7 +225,10 @@ def test_all_files_of_the_samples_are_outputs_and_the_proofs_are_not():
     switched = dict.fromkeys((*off, "previous"), False)
     lists = {"fetched_whitelist": [], "prepared_whitelist": [], "accession": []}
     run = {"samples": ["a", "b"], "read_samples": ["a"]}
-    paths = set(map(str, outputs_of({**run, "switched": switched | lists})))
+    run |= {"switched": switched | lists}
+    assert {"count_reads", "find_markers", "write_manifest"} <= rules_in(run)
+    assert not {"find_clones", "draw_figures"} & rules_in(run)
+    paths = set(map(str, outputs_of(run)))
     assert "results/count/a/Solo.out" in paths
     assert "results/count/b/Solo.out" not in paths
     assert {"results/cells/b/cells.h5ad", "results/README.md"} <= paths
