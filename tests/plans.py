@@ -28,7 +28,6 @@ from snakemake.settings.types import (
 
 from _shared.explanation import own_reasons
 
-
 # of Linux, in <linux/prctl.h>
 PR_SET_PDEATHSIG = 1
 
