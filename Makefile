@@ -62,7 +62,7 @@ test-determinism: setup-tests ## compare runs that differ in cores, folder, time
 test-many: setup-tests ## run the workflow on sixty small samples (minutes)
 	@MANY_SAMPLES=1 pytest tests/e2e/test_odd_counts.py -rs
 
-test-cluster: setup-tests ## submit the line to a SLURM started for it, with mishaps (half an hour; root)
+test-cluster: setup-tests ## submit the line to a SLURM started for it, with mishaps (an hour; root)
 	@CLUSTER=1 pytest tests/cluster -rs
 
 test-chaos: setup-tests ## kill runs at 35 moments, drawn from seeds, and fill disks (an hour)

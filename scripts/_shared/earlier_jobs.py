@@ -4,6 +4,7 @@ import ast
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 MEGABYTE = 1024 * 1024
@@ -35,6 +36,7 @@ class Benchmark:
     inputs: dict[str, float]
 
 
+@cache
 def read_benchmark(path: Path) -> Benchmark | None:
     """Return the last line of a benchmark; None where none can be read."""
     try:
@@ -47,7 +49,7 @@ def read_benchmark(path: Path) -> Benchmark | None:
             memory=None if memory in ("NA", "-") else float(memory),
             inputs=ast.literal_eval(last.get("input_size_mb") or "{}"),
         )
-    except (OSError, ValueError, KeyError, SyntaxError):
+    except (OSError, ValueError, TypeError, KeyError, SyntaxError):
         return None
 
 

@@ -5,6 +5,7 @@ here they are compared with those of now, and named as the configuration names t
 """
 
 import contextlib
+import heapq
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -161,23 +162,37 @@ def finish_times(tasks: list[Task], *, cores: int | None = None) -> list[float]:
 
     Whatever is ready starts at once, the longest first, as Snakemake does.
     """
-    done: dict[int, float] = {}
-    running: list[tuple[float, int, int]] = []
+    done = [0.0] * len(tasks)
     now, free = 0.0, cores or sum(task.threads for task in tasks)
-    waiting = set(range(len(tasks)))
-    while waiting or running:
-        ready = [n for n in waiting if all(b in done for b in tasks[n].after)]
-        for n in sorted(ready, key=lambda n: -(tasks[n].cost.seconds or 0)):
+    lacking = [len(set(task.after)) for task in tasks]
+    followers: list[list[int]] = [[] for _ in tasks]
+    for n, task in enumerate(tasks):
+        for before in set(task.after):
+            followers[before].append(n)
+    # the longest first
+    ready = [(-(t.cost.seconds or 0), n) for n, t in enumerate(tasks) if not t.after]
+    heapq.heapify(ready)
+    running: list[tuple[float, int, int]] = []
+    while ready or running:
+        too_wide = []
+        while ready and free:
+            seconds, n = heapq.heappop(ready)
             threads = min(tasks[n].threads, cores or tasks[n].threads)
-            if threads <= free:
-                free -= threads
-                waiting.remove(n)
-                running.append((now + (tasks[n].cost.seconds or 0), n, threads))
-        now, n, threads = min(running)
-        running.remove((now, n, threads))
+            if threads > free:
+                too_wide.append((seconds, n))
+                continue
+            free -= threads
+            heapq.heappush(running, (now - seconds, n, threads))
+        for waiting in too_wide:
+            heapq.heappush(ready, waiting)
+        now, n, threads = heapq.heappop(running)
         free += threads
         done[n] = now
-    return [done[n] for n in range(len(tasks))]
+        for after in followers[n]:
+            lacking[after] -= 1
+            if not lacking[after]:
+                heapq.heappush(ready, (-(tasks[after].cost.seconds or 0), after))
+    return done
 
 
 def minutes(seconds: float) -> str:

@@ -103,7 +103,10 @@ def test_a_new_sample_is_judged_by_others_of_its_rule(tmp_path):
     assert cost(tmp_path / "find_markers.tsv", rule="find_markers").seconds is None
 
 
-@pytest.mark.parametrize("text", ["", "s\tmax_rss\n", "s\tmax_rss\nx\t1\n"])
+BROKEN = ["", "s\tmax_rss\n", "s\tmax_rss\nx\t1\n", "s\tmax_rss\n5\n"]
+
+
+@pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_benchmark_tells_nothing(tmp_path, text):
     path = tmp_path / "merge_samples.tsv"
     path.write_text(text)
