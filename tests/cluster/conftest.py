@@ -11,7 +11,10 @@ from cluster.emulated import WITH_THE_TESTS, Cluster, reason_against
 from cluster.packages import python_with
 from running import ROOT, environment
 
+from simulated_counts import Plan, make_profiles, simulate_sample
+
 PLUGIN = "snakemake_executor_plugin_slurm"
+PLAN = Plan(n_genes=500, n_types=3, median_counts=1000)
 # a cluster that answers at once may be asked often
 QUICK = ["--slurm-init-seconds-before-status-checks", "1"]
 QUICK += ["--seconds-between-status-checks", "1", "--latency-wait", "10"]
@@ -76,3 +79,24 @@ def submit(start):
         return said
 
     return submitted
+
+
+@pytest.fixture
+def counted(tmp_path):
+    """Two samples that enter with counts."""
+    (tmp_path / "config").mkdir()
+    rows = ["sample\tcondition\tcounts"]
+    for seed, name in enumerate(["a", "b"], start=1):
+        adata = simulate_sample(
+            PLAN,
+            make_profiles(PLAN, seed=1),
+            sample=name,
+            batch=0,
+            n_cells=150,
+            seed=seed,
+        )
+        adata.obs = adata.obs[[]].copy()
+        adata.write_h5ad(tmp_path / f"{name}.h5ad")
+        rows.append(f"{name}\t{name}\t../{name}.h5ad")
+    (tmp_path / "config/samples.tsv").write_text("\n".join(rows) + "\n")
+    return tmp_path

@@ -3,34 +3,7 @@
 import json
 
 import anndata as ad
-import pytest
 from cluster import emulated
-
-from simulated_counts import Plan, make_profiles, simulate_sample
-
-PLAN = Plan(n_genes=500, n_types=3, median_counts=1000)
-PROFILES = make_profiles(PLAN, seed=1)
-
-
-@pytest.fixture
-def counted(tmp_path):
-    """Two samples that enter with counts."""
-    (tmp_path / "config").mkdir()
-    rows = ["sample\tcondition\tcounts"]
-    for seed, name in enumerate(["a", "b"], start=1):
-        adata = simulate_sample(
-            PLAN,
-            make_profiles(PLAN, seed=1),
-            sample=name,
-            batch=0,
-            n_cells=150,
-            seed=seed,
-        )
-        adata.obs = adata.obs[[]].copy()
-        adata.write_h5ad(tmp_path / f"{name}.h5ad")
-        rows.append(f"{name}\t{name}\t../{name}.h5ad")
-    (tmp_path / "config/samples.tsv").write_text("\n".join(rows) + "\n")
-    return tmp_path
 
 
 def test_two_samples_become_two_jobs_each(cluster, submit, counted):
