@@ -218,14 +218,16 @@ def _line_of(rule: str, tasks: list[Task], of_rule: dict[int, str]) -> str:
     if any(limits):
         limit = f"at most {minutes(max(filter(None, limits)))} each"
         time = f"{time}, {limit}" if time else limit
+    # of files that are not there yet Snakemake cannot tell it
     memory = max((t.cost.megabytes or 0 for t in tasks), default=0)
+    room = gigabytes(memory) if memory else "not known yet"
     own = list(dict.fromkeys(sentence for task in tasks for sentence in task.own))
     before = dict.fromkeys(of_rule[n] for task in tasks for n in task.after)
     why = [f"because {sentence}" for sentence in own]
     why = why or [f"follows {_some(list(before))}"]
     about = [
         f"  {rule}" + (f" ({len(tasks)}: {_some(samples)})" if samples else ""),
-        f"    time {time or 'not known'}; memory {gigabytes(memory)}",
+        f"    time {time or 'not known yet'}; memory {room}",
         *(f"    {sentence}" for sentence in why[:N_NAMED]),
     ]
     if len(why) > N_NAMED:
@@ -271,7 +273,8 @@ def told(tasks: list[Task], *, n_jobs: int, cores: int) -> str:
             "take at most."
         )
     most = max(tasks, key=lambda task: task.cost.megabytes or 0)
-    lines.append(
-        f"The most memory takes {most.rule}: {gigabytes(most.cost.megabytes or 0)}."
-    )
+    if most.cost.megabytes:
+        lines.append(
+            f"The most memory takes {most.rule}: {gigabytes(most.cost.megabytes)}."
+        )
     return "\n".join(lines)

@@ -1,5 +1,7 @@
 """What `snakemake explain` says: which keys changed, and what jobs will take."""
 
+from dataclasses import replace
+
 import pytest
 
 from _shared.earlier_jobs import Cost, expected
@@ -160,6 +162,15 @@ def test_what_would_run_is_told_by_rule_with_the_first_reason():
     assert "time at most 60 min each" in text
     assert "about 90 s on 1 core" in text or "about 2 min on 1 core" in text
     assert "No earlier job tells of write_report" in text
+
+
+def test_memory_that_cannot_be_told_yet_is_not_none_at_all():
+    unknown = task("write_report", None)
+    unknown.cost = replace(unknown.cost, megabytes=None)
+    text = told([unknown], n_jobs=40, cores=1)
+    assert "memory not known yet" in text
+    assert "The most memory" not in text
+    assert "0 MB" not in text
 
 
 def test_nothing_to_do_is_a_sentence():
