@@ -75,6 +75,7 @@ lint: setup-tests ## check the format and the style of all code
 	@snakefmt --check Snakefile rules
 	@ruff check
 	@ruff format --check
+	@hadolint envs/container/Dockerfile
 	@shfmt --diff --indent 2 --case-indent envs/setup.sh tests/cluster/stand_in_star.sh scripts/_shared/page/vendor.sh .ci/run
 
 format: setup-tests ## bring all code into its format
