@@ -34,6 +34,7 @@ def made_up(
         cell_labels=root / "results/annotate/cell_labels.tsv.gz",
         design=config["design"],
         min_samples=2,
+        sheet={},
         star_version=None,
         cells=given["cells"],
         config=config,

@@ -124,6 +124,7 @@ def draw_tree(
         cell_labels=root / "results/annotate/cell_labels.tsv.gz",
         design=given["config"]["design"],
         min_samples=2,
+        sheet={},
         star_version=None,
         cells=given["cells"],
         config=given["config"],

@@ -179,6 +179,8 @@ def run(request, tmp_path_factory):
         "clusters": folder / "clusters.h5ad",
         "annotation": folder / "annotation.tsv",
         "design": section(case),
+        # its columns are in the table of cells already
+        "sheet": {},
     }
     bulk = folder / "pseudobulk.h5ad"
     sum_pseudobulks.main(**of_cells, pseudobulk=bulk, samples_path=folder / "wide.tsv")

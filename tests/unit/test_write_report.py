@@ -52,6 +52,7 @@ def finish_object(root: Path, given: dict) -> None:
         cell_labels=root / "results/annotate/cell_labels.tsv.gz",
         design=given["config"]["design"],
         min_samples=2,
+        sheet={},
         star_version=None,
         cells=given["cells"],
         config=given["config"],
