@@ -15,9 +15,16 @@ def with_sheet(cells: pd.DataFrame, sheet: dict[str, dict[str, str]]) -> pd.Data
         A row per cell, with `sample`.
     sheet
         By sample, column and value.
+
+    Raises
+    ------
+    ValueError
+        If the table has a column of that name.
     """
     samples = cells["sample"].astype(object)
     names = sorted({name for row in sheet.values() for name in row})
+    if twice := cells.columns.intersection(names).tolist():
+        raise ValueError(f"cells and sheet both have {', '.join(twice)}")
     added = {}
     for name in names:
         values = samples.map({sample: row.get(name) for sample, row in sheet.items()})

@@ -25,6 +25,7 @@ FILE_COLUMNS = (*FASTQ_COLUMNS, "bam")
 # columns of the table of cells that rules write
 OF_CELLS = {
     *("cell", "total_counts", "n_genes_by_counts", "complexity", "size_factor"),
+    *("S_score", "G2M_score", "phase"),
     *("pct_counts_mt", "pct_counts_hb", "pct_counts_ribo", "pct_intronic"),
     *("ambient_percent", "doublet_score", "predicted_doublet"),
     *("leiden", "leiden_stability", "cell_label", "cell_label_confidence"),

@@ -144,7 +144,8 @@ def simulate(folder: Path, *, n_cells: int, cores: int) -> None:
         )
         for name in ("sample", "condition", "donor"):
             table[name] = table[name].astype("category")
-        ad.io.write_elem(out, "obs", table)
+        # the sheet has the others
+        ad.io.write_elem(out, "obs", table.drop(columns=["condition", "donor"]))
         ad.io.write_elem(out, "var", adata.var[["gene_name"]])
         ad.io.write_elem(out, "obsm", {"X_integrated": np.vstack(components)})
     shutil.rmtree(parts)

@@ -22,6 +22,7 @@ from page_numbers import (
 )
 from running import ROOT, snakemake, text_of
 
+from _shared.sheets import OF_CELLS
 from planted_found import score
 
 pytestmark = pytest.mark.e2e
@@ -69,6 +70,8 @@ def test_the_object_keeps_its_contract(finished):
     assert sample == adata.obs["sample"].iloc[0]
     for column in ("leiden", "cell_type", "condition", "donor"):
         assert isinstance(adata.obs[column].dtype, pd.CategoricalDtype)
+    # no column of the sheet may be called so
+    assert set(adata.obs) - {"sample", "condition", "donor"} <= OF_CELLS
     totals = np.asarray(counts.sum(axis=1)).ravel()
     assert (adata.obs["total_counts"] == totals).all()
     assert {"X_pca", "X_umap"} <= set(adata.obsm)

@@ -1,6 +1,7 @@
 """Columns of the sample sheet come to the table of cells."""
 
 import pandas as pd
+import pytest
 
 from _shared.sample_columns import with_sheet
 
@@ -30,6 +31,11 @@ def test_categories_are_those_of_the_cells_in_order_of_appearance():
     found = with_sheet(cells_of(["b", "a", "b"]), SHEET)
     assert list(found["donor"].cat.categories) == ["2", "1"]
     assert list(found["condition"].cat.categories) == ["stim", "ctrl"]
+
+
+def test_no_column_stands_there_twice():
+    with pytest.raises(ValueError, match="both have donor"):
+        with_sheet(cells_of(["a"]).assign(donor="1"), SHEET)
 
 
 def test_without_cells_or_without_columns_nothing_breaks():

@@ -77,7 +77,7 @@ def test_a_sample_named_as_the_matrix_of_another_is_refused(project):
     assert planned(dry_run(project))["export_matrices"] == 4
 
 
-@pytest.mark.parametrize("name", ["cell", "cell_type", "leiden"])
+@pytest.mark.parametrize("name", ["cell", "cell_type", "leiden", "phase"])
 def test_a_column_that_the_table_of_cells_has_anyway_is_refused(project, name):
     sentence = refused(project, design={"columns": [name]})
     assert f"design: columns: '{name}' is a column that the table of" in sentence
