@@ -65,7 +65,7 @@ test-many: setup-tests ## run the workflow on sixty small samples (minutes)
 test-cluster: setup-tests ## submit the line to a SLURM started for it, with mishaps (an hour; root)
 	@CLUSTER=1 pytest tests/cluster -rs
 
-test-chaos: setup-tests ## kill runs at 35 moments, drawn from seeds, and fill disks (an hour)
+test-chaos: setup-tests ## kill runs at 35 moments, drawn from seeds, and fill disks (half an hour)
 	@CHAOS=1 pytest tests/chaos -rs --capture no
 
 test-conda: setup-tests ## run every rule in its environment of envs/, STAR from a local channel (minutes, 2 GB)
